@@ -1,0 +1,361 @@
+"""The tables of a run folder: their columns, their writer, their reader.
+
+Rows live in memory only until a *part* is cut: an immutable folder of Arrow files, renamed into place.
+Closing turns the parts into one Parquet file a table. ``python -m edgesim.tables`` documents the columns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from edgesim.errors import UserError
+from edgesim.tables_schema import COMMON, TABLES, Column, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = [
+    "COMMON",
+    "TABLES",
+    "Column",
+    "Deferred",
+    "Table",
+    "TableWriter",
+    "WorldTables",
+    "documentation",
+    "read_table",
+    "read_tables",
+]
+
+Cell = str | float | int | bool | None
+Adder = Callable[..., None]
+Read = Callable[[Any], Sequence[Cell]]
+
+ROWS_PER_PART = 65_536
+"""Rows of one world, over all tables, that are held in memory before a part is cut: about 30 MB."""
+
+ROWS_PER_GROUP = 131_072
+"""Rows per Parquet row group, whatever the parts were: a closed table's bytes depend on its rows only."""
+
+
+class Deferred(Protocol):
+    """Something whose value is computed when a part is cut, e.g. a handle of the work plane."""
+
+    def value(self) -> Any:
+        """Return the value, computing it first if need be."""
+        ...
+
+
+class TableWriter:
+    """Writes all tables of one run into ``folder/parts`` and, at the end, ``folder/tables``.
+
+    Parameters
+    ----------
+    folder
+        The run folder. Parts that an earlier, killed run left there are discarded.
+    timing_only
+        Deferred cells are never read and become null.
+    rows_per_part
+        Rows of one world, over all tables, after which a part is cut.
+    """
+
+    def __init__(
+        self, folder: Path | str, *, timing_only: bool = False, rows_per_part: int = ROWS_PER_PART
+    ) -> None:
+        self.folder = Path(folder)
+        self.timing_only = timing_only
+        self.rows_per_part = rows_per_part
+        self._learners: dict[str, int] = {}
+        self._seeds: dict[int, int] = {}
+        self._worlds: dict[tuple[str, int], WorldTables] = {}
+        for stale in (_parts(self.folder), _spent(self.folder)):
+            if stale.exists():
+                shutil.rmtree(stale)
+        _parts(self.folder).mkdir(parents=True)
+
+    def world(
+        self, learner: str, oracle: bool, seed: int, clock: Callable[[], float] | None = None
+    ) -> WorldTables:
+        """Open the rows of one (learner, seed) world. Tables are sorted in the order of these calls.
+
+        ``clock`` returns the world's virtual time in seconds; with it, automatic cuts move the frontier.
+        """
+        if (learner, seed) in self._worlds:
+            raise ValueError(f"the world of learner {learner!r}, seed {seed} is open already")
+        place = (
+            self._seeds.setdefault(seed, len(self._seeds)),
+            self._learners.setdefault(learner, len(self._learners)),
+        )
+        folder = _parts(self.folder) / "{:06d}-{:06d}".format(*place)
+        world = WorldTables(learner, oracle, seed, folder, self.rows_per_part, self.timing_only, clock)
+        self._worlds[learner, seed] = world
+        return world
+
+    def close(self) -> None:
+        """Cut what is left, write ``tables/<name>.parquet`` for every table, then drop the parts.
+
+        Sorted by (seed, learner, sequence), seeds and learners in the order in which they were opened. The
+        bytes depend on the rows only, not on where parts were cut. Killed half-way, the parts are whole.
+        """
+        for world in self._worlds.values():
+            world.close()
+        target = self.folder / "tables"
+        target.mkdir(exist_ok=True)
+        written = [_write_closed(self.folder, table, target) for table in TABLES.values()]
+        for temporary, final in written:
+            temporary.replace(final)
+        _parts(self.folder).rename(_spent(self.folder))  # atomic: readers trust `parts` as long as it exists
+        shutil.rmtree(_spent(self.folder))
+
+
+@dataclass(slots=True)
+class WorldTables:
+    """The rows of one (learner, seed) world. ``frontier_s``: all rows recorded before it are on disk."""
+
+    learner: str
+    oracle: bool
+    seed: int
+    folder: Path
+    rows_per_part: int
+    timing_only: bool
+    clock: Callable[[], float] | None = None
+    frontier_s: float = 0.0
+    _sequence: Iterator[int] = field(default_factory=itertools.count)
+    _rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    _readers: dict[str, Read] = field(default_factory=dict)
+    _parts: int = 0
+    _cut_at: int = 0
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._cut_at = self.rows_per_part - 1
+
+    def adder(self, name: str, read: Read | None = None) -> Adder:
+        """Return a fast function that records one row of table ``name`` from positional cells.
+
+        The cells come in the order of the table's own columns (those after learner, oracle, seed, sequence);
+        missing is ``None``. With ``read``, the columns that the table marks as deferred are given by *one*
+        object instead, the last argument: ``None`` or a :class:`Deferred`, whose value ``read`` turns into
+        those cells when the part is cut. In timing-only mode it is never asked and they are null.
+        """
+        table = TABLES[name]
+        width = len(table.columns)
+        arity = width if read is None else width - len(table.deferred) + 1
+        if read is not None:
+            if not table.deferred:
+                raise ValueError(f"table {name!r} has no deferred columns")
+            self._readers[name] = read
+        append = self._rows[name].append
+        next_sequence = self._sequence.__next__
+
+        def add(*cells: Any) -> None:
+            if len(cells) != arity:
+                raise TypeError(f"a row of {name!r} has {arity} cells, got {len(cells)}")
+            sequence = next_sequence()
+            append((sequence, *cells))
+            if sequence >= self._cut_at:
+                self.cut()
+
+        return add
+
+    def add(self, name: str, /, **cells: Cell) -> None:
+        """Record one row of table ``name`` from named cells. Columns left out are null."""
+        table = TABLES[name]
+        unknown = cells.keys() - {column.name for column in table.columns}
+        if unknown:
+            raise TypeError(f"table {name!r} has no column {', '.join(sorted(unknown))}")
+        self.adder(name)(*[cells.get(column.name) for column in table.columns])
+
+    def cut(self, now_s: float | None = None) -> None:
+        """Resolve what is deferred and write every row recorded so far. ``now_s`` becomes the frontier.
+
+        Without ``now_s`` the clock is asked; without a clock the frontier stays where it was.
+        """
+        if self._closed:
+            raise ValueError(f"the tables of learner {self.learner!r}, seed {self.seed} are closed")
+        full = {name: rows for name, rows in self._rows.items() if rows}
+        if full:
+            arrow = {name: self._arrow(TABLES[name], rows) for name, rows in full.items()}
+            _write_part(self.folder / f"{self._parts:08d}", arrow)
+            self._parts += 1
+            self._cut_at += sum(len(rows) for rows in full.values())
+            for rows in full.values():
+                rows.clear()
+        if now_s is None:
+            now_s = self.clock() if self.clock is not None else self.frontier_s
+        self.frontier_s = now_s
+
+    def close(self) -> None:
+        """Cut for the last time; rows added later are refused. Closing twice is harmless."""
+        if not self._closed:
+            self.cut()
+            self._closed = True
+            self._cut_at = -1  # the next row asks for a cut, which is refused
+
+    def _arrow(self, table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
+        import pyarrow as pa
+
+        if table.name in self._readers:
+            rows = [self._resolved(table, row) for row in rows]
+        sequence, *cells = zip(*rows, strict=True)
+        common: list[Sequence[Any]] = [[cell] * len(rows) for cell in (self.learner, self.oracle, self.seed)]
+        arrays = []
+        for column, values in zip(table.all_columns, [*common, sequence, *cells], strict=True):
+            try:
+                array = pa.array(values, type=_arrow_type(column))
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise ValueError(f"{table.name}.{column.name} holds {column.dtype}s: {error}") from error
+            if array.null_count and not column.nullable:
+                raise ValueError(f"{table.name}.{column.name} was not given, and it is never missing")
+            arrays.append(array)
+        return pa.Table.from_arrays(arrays, schema=_arrow_schema(table))
+
+    def _resolved(self, table: Table, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(row) == len(table.columns) + 1:  # recorded by name, with all its cells
+            return row
+        deferred = row[-1]
+        if self.timing_only or deferred is None:
+            return (*row[:-1], *(None for _ in table.deferred))
+        return (*row[:-1], *self._readers[table.name](deferred.value()))
+
+
+def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read one table of a run, closed or not, as a typed frame; no rows give an empty one, all columns there.
+
+    Text is ``str``, numbers are ``float64`` with NaN where missing, counts are ``int64`` (``float64`` where
+    the column may be missing), flags are ``bool``.
+
+    Raises
+    ------
+    UserError
+        There is no such folder.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder, table = Path(run_dir), TABLES[name]
+    if not folder.is_dir():
+        raise UserError(f"there is no run folder {folder}")
+    wanted = [c for c in table.all_columns if columns is None or c.name in columns]
+    closed = folder / "tables" / f"{name}.parquet"
+    if _parts(folder).exists() or not closed.exists():
+        rows = pa.concat_tables([*_part_tables(folder, name), _arrow_schema(table).empty_table()])
+        rows = rows.select([column.name for column in wanted])
+    else:
+        with pq.ParquetFile(closed) as file:
+            rows = file.read(columns=[column.name for column in wanted])
+    frame: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
+    return frame.astype({c.name: _PANDAS[c.dtype, c.nullable] for c in wanted})
+
+
+def read_tables(run_dir: Path | str) -> dict[str, pd.DataFrame]:
+    """Read all tables of a run, closed or not (see :func:`read_table`)."""
+    return {name: read_table(run_dir, name) for name in TABLES}
+
+
+def documentation() -> str:
+    """Return the Markdown page that documents every table and column."""
+    lines = [
+        "# The tables of a run folder",
+        "",
+        "Generated by `python -m edgesim.tables > docs/tables.md`; edit `edgesim/tables_schema.py` instead.",
+        "",
+        "`tables/<name>.parquet` each, sorted by seed, learner (both in the order of the run) and sequence.",
+        "SI units, named at the end of a column's name. Time zero is the start of the scenario. What was not",
+        "measured is null (NaN in pandas), never 0; a text that does not apply is empty. During a run, and",
+        "after one that was killed, `parts/` holds the rows up to the frontier;",
+        "`edgesim.tables.read_tables` reads either.",
+        "",
+        "Every table starts with:",
+        "",
+        *_doc_rows(COMMON),
+    ]
+    for table in TABLES.values():
+        lines += ["", f"## {table.name}", "", table.doc, "", *_doc_rows(table.columns)]
+    return "\n".join(lines) + "\n"
+
+
+def _doc_rows(columns: Sequence[Column]) -> list[str]:
+    rows = [
+        f"| `{c.name}` | {c.dtype}{', may be missing' if c.nullable else ''} | {c.doc} |" for c in columns
+    ]
+    return ["| column | type | meaning |", "|---|---|---|", *rows]
+
+
+_PANDAS: dict[tuple[str, bool], Literal["str", "float64", "int64", "bool"]] = {
+    ("text", False): "str",
+    ("number", False): "float64",
+    ("number", True): "float64",
+    ("count", False): "int64",
+    ("count", True): "float64",
+    ("flag", False): "bool",
+}
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "number": pa.float64(), "count": pa.int64(), "flag": pa.bool_()}
+    return types[column.dtype]
+
+
+def _arrow_schema(table: Table) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([pa.field(c.name, _arrow_type(c), nullable=c.nullable) for c in table.all_columns])
+
+
+def _parts(folder: Path) -> Path:
+    return folder / "parts"
+
+
+def _spent(folder: Path) -> Path:
+    return folder / ".parts-spent"
+
+
+def _write_part(target: Path, tables: dict[str, pa.Table]) -> None:
+    import pyarrow as pa
+
+    temporary = target.with_name(f".{target.name}")
+    temporary.mkdir(parents=True)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    for name, table in tables.items():
+        with pa.ipc.new_file(temporary / f"{name}.arrow", table.schema, options=options) as file:
+            file.write_table(table)
+    temporary.rename(target)
+
+
+def _part_tables(folder: Path, name: str) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    for path in sorted(_parts(folder).glob(f"[0-9]*/[0-9]*/{name}.arrow")):
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+            yield file.read_all()
+
+
+def _write_closed(folder: Path, table: Table, target: Path) -> tuple[Path, Path]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _arrow_schema(table)
+    temporary = target / f".{table.name}.parquet"
+    waiting = schema.empty_table()
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for part in _part_tables(folder, table.name):
+            waiting = pa.concat_tables([waiting, part])
+            while len(waiting) >= ROWS_PER_GROUP:
+                writer.write_table(waiting.slice(0, ROWS_PER_GROUP).combine_chunks())
+                waiting = waiting.slice(ROWS_PER_GROUP)
+        if len(waiting):
+            writer.write_table(waiting.combine_chunks())
+    return temporary, target / f"{table.name}.parquet"
+
+
+if __name__ == "__main__":
+    print(documentation(), end="")
