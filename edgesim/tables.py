@@ -208,7 +208,9 @@ class WorldTables:
         arrays = []
         for column, values in zip(table.all_columns, [*common, sequence, *cells], strict=True):
             try:
-                array = pa.array(values, type=_arrow_type(column))
+                # Inferred first for counts: asked for int64 outright, pyarrow would truncate 10.5 without a word.
+                array = pa.array(values, type=None if column.dtype == "count" else _arrow_type(column))
+                array = array.cast(_arrow_type(column))
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 raise ValueError(f"{table.name}.{column.name} holds {column.dtype}s: {error}") from error
             if array.null_count and not column.nullable:
