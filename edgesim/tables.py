@@ -7,6 +7,7 @@ Closing turns the parts into one Parquet file a table. ``python -m edgesim.table
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +28,10 @@ __all__ = [
     "Deferred",
     "Table",
     "TableWriter",
+    "UserError",
     "WorldTables",
     "documentation",
+    "read_manifest",
     "read_table",
     "read_tables",
 ]
@@ -208,7 +211,7 @@ class WorldTables:
         arrays = []
         for column, values in zip(table.all_columns, [*common, sequence, *cells], strict=True):
             try:
-                # Inferred first for counts: asked for int64 outright, pyarrow would truncate 10.5 without a word.
+                # Counts are inferred first: asked for int64 outright, pyarrow truncates 10.5 without a word.
                 array = pa.array(values, type=None if column.dtype == "count" else _arrow_type(column))
                 array = array.cast(_arrow_type(column))
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -227,6 +230,21 @@ class WorldTables:
         return (*row[:-1], *self._readers[table.name](deferred.value()))
 
 
+def read_manifest(run_dir: Path | str) -> dict[str, Any]:
+    """Read ``manifest.json`` of a run.
+
+    Raises
+    ------
+    UserError
+        There is no such folder, or it holds no manifest.
+    """
+    path = _existing(run_dir) / "manifest.json"
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run folder: it holds no manifest.json")
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
 def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read one table of a run, closed or not, as a typed frame; no rows give an empty one, all columns there.
 
@@ -241,9 +259,7 @@ def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder, table = Path(run_dir), TABLES[name]
-    if not folder.is_dir():
-        raise UserError(f"there is no run folder {folder}")
+    folder, table = _existing(run_dir), TABLES[name]
     wanted = [c for c in table.all_columns if columns is None or c.name in columns]
     closed = folder / "tables" / f"{name}.parquet"
     if _parts(folder).exists() or not closed.exists():
@@ -311,6 +327,13 @@ def _arrow_schema(table: Table) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([pa.field(c.name, _arrow_type(c), nullable=c.nullable) for c in table.all_columns])
+
+
+def _existing(run_dir: Path | str) -> Path:
+    folder = Path(run_dir)
+    if not folder.is_dir():
+        raise UserError(f"there is no run folder {folder}")
+    return folder
 
 
 def _parts(folder: Path) -> Path:

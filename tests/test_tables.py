@@ -11,7 +11,7 @@ import pytest
 
 from edgesim import tables
 from edgesim.errors import UserError
-from edgesim.tables import TABLES, TableWriter, documentation, read_table, read_tables
+from edgesim.tables import TABLES, TableWriter, documentation, read_manifest, read_table, read_tables
 
 START = {"device": "a", "time_s": 0.0, "state": "online", "cause": "start"}
 
@@ -239,6 +239,8 @@ def test_deferred_columns_are_refused_where_the_table_has_none(tmp_path: Path) -
 def test_reading_where_there_is_no_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no run folder"):
         read_table(tmp_path / "nowhere", "transfers")
+    with pytest.raises(UserError, match=r"is not a run folder: it holds no manifest\.json"):
+        read_manifest(tmp_path)
 
 
 def test_some_columns_can_be_read_alone(tmp_path: Path) -> None:
