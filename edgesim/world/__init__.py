@@ -1,0 +1,1 @@
+"""What happens in virtual time: devices, the cloud, the links between them."""

@@ -1,0 +1,8 @@
+"""Links and transfers in virtual time: fluid flows with exact max-min fair rates.
+
+Owns how long bytes take. Which links a device has, and what a transfer means, is decided elsewhere.
+"""
+
+from .simple import Link, Network, Transfer, Transferred
+
+__all__ = ["Link", "Network", "Transfer", "Transferred"]
