@@ -1,0 +1,321 @@
+"""The ``data`` section: where samples come from, how they are split, and how they arrive at devices."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Ge, Gt, MaxLen, MinLen
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from edgesim.data.facts import (
+    SYNTHETIC_CLASSES,
+    SYNTHETIC_SAMPLES,
+    SYNTHETIC_SEPARABILITY,
+    SYNTHETIC_SHAPE,
+)
+from edgesim.scenario.base import (
+    ClassList,
+    Flag,
+    NotNegative,
+    Number,
+    Positive,
+    PositiveWholeNumber,
+    Spec,
+    Tagged,
+    WholeNumber,
+)
+from edgesim.scenario.findings import found, wrong
+from edgesim.scenario.paths import FilePath
+from edgesim.scenario.units import Bytes, PerSecond, Ratio, Seconds, with_units
+
+
+_TORCHVISION_FOLDERS = {
+    "mnist": "MNIST/raw",
+    "cifar10": "cifar-10-batches-py",
+    "cifar100": "cifar-100-python",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRange:
+    """How many samples a device holds at first: drawn uniformly from ``low`` to ``high``, both included."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+
+
+class _SampleRangeType:
+    """A number of samples, or a range ``50-150``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            read_sample_range,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value, information: (
+                    _write_sample_range(value) if with_units(information.context) else value
+                ),
+                info_arg=True,
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": r"^\s*[1-9]\d*\s*-\s*[1-9]\d*\s*$"},
+            ],
+            "examples": [100, "50-150"],
+        }
+
+
+def read_sample_range(value: object) -> SampleRange:
+    """Read ``100`` or ``"50-150"``."""
+    if isinstance(value, SampleRange):
+        low, high = value.low, value.high
+    elif isinstance(value, int) and not isinstance(value, bool):
+        low = high = value
+    elif isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", value)):
+        low, high = int(match[1]), int(match[2])
+    else:
+        raise wrong(f"found {found(value)} where a number of samples is expected, for example 100 or 50-150")
+    if low < 1:
+        raise wrong(f"found {found(value)}: a device holds at least 1 sample")
+    if high < low:
+        raise wrong(f"found {found(value)}: a range goes up, did you mean '{high}-{low}'?")
+    return SampleRange(low, high)
+
+
+def _write_sample_range(value: SampleRange) -> int | str:
+    return value.low if value.low == value.high else str(value)
+
+
+class Proxy(Spec):
+    """The cloud's own labelled data, which models are pretrained on."""
+
+    share: Annotated[Ratio, Gt(0)] = Field(
+        description="Share of the training pool that the cloud holds; the rest is the devices'.",
+        examples=["30 %"],
+    )
+    classes: Annotated[ClassList, MinLen(1)] | None = Field(
+        None, description="Classes in the cloud's data; all of them by default."
+    )
+
+
+class _Partition(Spec):
+    kind: str
+    samples: Annotated[SampleRange, _SampleRangeType()] = Field(
+        description="Samples that a device holds at first: a number, or a range to draw from.",
+        examples=[100, "50-150"],
+    )
+    classes: Annotated[ClassList, MinLen(1)] | None = Field(
+        None, description="Classes that occur on devices before any drift; all by default."
+    )
+
+
+class IidPartition(_Partition):
+    """Every device draws from the same distribution."""
+
+    kind: Literal["iid"] = Field(description="Every device draws from the same distribution.")
+
+
+class DirichletPartition(_Partition):
+    """Each device's class prior is drawn from a Dirichlet distribution."""
+
+    kind: Literal["dirichlet"] = Field(
+        description="A device's class prior is a draw from a Dirichlet distribution."
+    )
+    alpha: Positive = Field(description="Concentration: small means few classes a device, large means alike.")
+
+
+class ClassesPartition(_Partition):
+    """Each device holds a few classes only."""
+
+    kind: Literal["classes"] = Field(description="Each device holds samples of a few classes only.")
+    per_device: PositiveWholeNumber = Field(description="Classes a device holds.", examples=[2])
+
+    @model_validator(mode="after")
+    def _enough_classes(self) -> Self:
+        if self.classes is not None and self.per_device > len(set(self.classes)):
+            raise wrong(
+                f"found {self.per_device} classes a device, but `classes` lists {len(set(self.classes))}",
+                ("per_device",),
+            )
+        return self
+
+
+class GroupPartition(_Partition):
+    """Each device holds the samples of one natural group, such as one person."""
+
+    kind: Literal["group"] = Field(
+        description="Each device holds one natural group's samples (a person's, say)."
+    )
+
+
+Partition = Annotated[IidPartition | DirichletPartition | ClassesPartition | GroupPartition, Tagged("kind")]
+
+
+class Arrival(Spec):
+    """How new samples arrive at a device while time passes."""
+
+    rate: PerSecond = Field(0.0, description="Samples per second.", examples=["0.2 /s"])
+    labelled: Ratio = Field(1.0, description="Share of the samples that get a label.", examples=["50 %"])
+    label_delay: Seconds = Field(0.0, description="Time from a sample to its label.", examples=["30 s"])
+    buffer: PositiveWholeNumber | None = Field(
+        None, description="Samples that a device keeps; by default as many as it holds at first."
+    )
+    eviction: Literal["oldest", "random"] = Field("oldest", description="Which sample leaves a full buffer.")
+
+
+class ArrivalOverride(Spec):
+    """What a group of devices changes in ``data.arrival``; keys left out stay as they are there."""
+
+    rate: PerSecond | None = Field(None, description="Samples per second.", examples=["0.2 /s"])
+    labelled: Ratio | None = Field(
+        None, description="Share of the samples that get a label.", examples=["50 %"]
+    )
+    label_delay: Seconds | None = Field(
+        None, description="Time from a sample to its label.", examples=["30 s"]
+    )
+    buffer: PositiveWholeNumber | None = Field(None, description="Samples that a device keeps.")
+    eviction: Literal["oldest", "random"] | None = Field(
+        None, description="Which sample leaves a full buffer."
+    )
+
+    def over(self, base: Arrival) -> Arrival:
+        """Return ``base`` with what is set here."""
+        return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class _Data(Spec):
+    source: str
+    proxy: Proxy = Field(description="The cloud's own labelled data.", examples=["{share: 30 %}"])
+    test_share: Annotated[Ratio, Gt(0)] | None = Field(
+        None,
+        description="Re-split the whole set, stratified, with this share for testing; by default the official test split.",
+        examples=["30 %"],
+    )
+    test_samples: PositiveWholeNumber = Field(100, description="Test samples in a device's view.")
+    partition: Partition = Field(
+        description="How training samples are spread over devices.", examples=["{kind: iid, samples: 100}"]
+    )
+    arrival: Arrival = Field(default_factory=Arrival, description="How new samples arrive; none by default.")
+    sample_bytes: Annotated[Bytes, Gt(0)] | None = Field(
+        None, description="Size of a raw sample; by default its stored size and its label.", examples=["2 kB"]
+    )
+    codec_ratio: Positive | None = Field(
+        None, description="Size of an encoded sample relative to the stored one, instead of `sample_bytes`."
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the source itself is loaded with, by the names of :func:`edgesim.data.load_dataset`."""
+        own = {key: getattr(self, key) for key in type(self).model_fields if key not in _Data.model_fields}
+        if "group_key" in own:
+            own["group"] = own.pop("group_key")
+        return own
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.sample_bytes is not None and self.codec_ratio is not None:
+            raise wrong("`sample_bytes` already gives the size; leave one of them out", ("codec_ratio",))
+        return self
+
+
+class DigitsData(_Data):
+    """scikit-learn's 1,797 handwritten digits, 8 x 8, embedded."""
+
+    source: Literal["digits"] = Field(description="scikit-learn's 1,797 handwritten digits, embedded.")
+
+
+class ImageData(_Data):
+    """A set that torchvision reads: MNIST, CIFAR-10, CIFAR-100."""
+
+    source: Literal["mnist", "cifar10", "cifar100"] = Field(description="A set that torchvision reads.")
+    path: FilePath = Field(
+        description="The folder that holds torchvision's files.", examples=["${EDGESIM_DATA}"]
+    )
+    download: Flag = Field(False, description="Download the files where they are missing.")
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        wanted = Path(self.path, _TORCHVISION_FOLDERS[self.source])
+        if not self.download and not wanted.is_dir():
+            raise wrong(
+                f"there is no folder {wanted}; put the files there, or write `download: true`", ("path",)
+            )
+        return self
+
+
+class HarData(_Data):
+    """UCI's human activity recognition with smartphones, from its official folder."""
+
+    source: Literal["uci_har"] = Field(description="UCI HAR, from its official folder.")
+    path: FilePath = Field(description="The folder `UCI HAR Dataset`, or the one that holds it.")
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        if not any(Path(self.path, inner, "train").is_dir() for inner in ("", "UCI HAR Dataset")):
+            message = (
+                f"{self.path} does not hold the unpacked 'UCI HAR Dataset' (train/X_train.txt and so on)"
+            )
+            raise wrong(message, ("path",))
+        return self
+
+
+class NpzData(_Data):
+    """Arrays from a NumPy file."""
+
+    source: Literal["npz"] = Field(description="Arrays from an .npz file.")
+    path: FilePath = Field(description="The .npz file.", examples=["${EDGESIM_DATA}/har.npz"])
+    x: str = Field("x", description="The array of samples: `x`, or `x_train` and `x_test`.")
+    y: str = Field("y", description="The array of labels.")
+    group_key: str | None = Field(None, description="The array that says which natural group a sample is of.")
+    class_names: str | None = Field(None, description="The array of class names.")
+    layout: Literal["auto", "nchw", "nhwc"] = Field("auto", description="Order of the sides of images.")
+    value_range: Annotated[tuple[Number, ...], MinLen(2), MaxLen(2)] | None = Field(
+        None, description="The two stored values that stand for 0 and 1 in images."
+    )
+    remap_labels: Flag = Field(False, description="Number the labels anew from 0, in sorted order.")
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        if not Path(self.path).is_file():
+            raise wrong(f"there is no file {self.path}", ("path",))
+        return self
+
+
+class SyntheticData(_Data):
+    """Seeded samples of any shape."""
+
+    source: Literal["synthetic"] = Field(description="Gaussian classes of any shape, seeded.")
+    samples: PositiveWholeNumber = Field(SYNTHETIC_SAMPLES, description="Samples in all.")
+    classes: Annotated[int, Strict(), Ge(2)] = Field(SYNTHETIC_CLASSES, description="Number of classes.")
+    shape: Annotated[tuple[PositiveWholeNumber, ...], MinLen(1)] = Field(
+        SYNTHETIC_SHAPE, description="Shape of a sample: [features], or [channels, height, width]."
+    )
+    separability: NotNegative = Field(
+        SYNTHETIC_SEPARABILITY,
+        description="Distance between two classes in standard deviations of the noise.",
+    )
+    groups: WholeNumber = Field(0, description="Number of natural groups, each with an offset of its own.")
+    group_shift: NotNegative = Field(1.0, description="Length of a group's offset, in standard deviations.")
+    seed: WholeNumber = Field(0, description="Names the data set; independent of a run's seed.")
+
+    @model_validator(mode="after")
+    def _a_sample_each(self) -> Self:
+        if self.samples < self.classes:
+            raise wrong(f"found {self.samples} samples for {self.classes} classes", ("samples",))
+        return self
+
+
+DataSpec = Annotated[DigitsData | ImageData | HarData | NpzData | SyntheticData, Tagged("source")]
+"""The ``data`` section; ``source`` says which."""

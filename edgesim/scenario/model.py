@@ -1,0 +1,115 @@
+"""The ``model``, ``pretrain`` and ``training`` sections."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Lt, MinLen
+from pydantic import Field, Strict
+
+from edgesim.scenario.base import Positive, PositiveWholeNumber, Spec, Tagged, WholeNumber
+
+Optimizer = Literal["sgd", "momentum", "adam"]
+Codec = Literal["fp32", "fp16"]
+
+
+class _Model(Spec):
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """What the model is built with beside its name, sorted by key."""
+        return tuple(sorted((key, value) for key, value in self if key != "name"))
+
+
+Widths = tuple[PositiveWholeNumber, ...]
+Dropout = Annotated[float, Strict(), Ge(0), Lt(1)]
+_DROPOUT = "Probability of zeroing a value before the last layer while training."
+_WIDTH = "Channels of the first stage; the others are multiples of it."
+
+
+class Mlp(_Model):
+    """A multi-layer perceptron."""
+
+    name: Literal["mlp"] = Field(description="Fully connected layers with ReLU, on flattened samples.")
+    hidden: Widths = Field((64,), description="Widths of the hidden layers; empty: one linear layer.")
+    dropout: Dropout = Field(0.0, description=_DROPOUT)
+
+
+class Cnn(_Model):
+    """A small convolutional network."""
+
+    name: Literal["cnn"] = Field(
+        description="3x3 convolutions, each halving the image; then fully connected layers."
+    )
+    channels: Annotated[Widths, MinLen(1)] = Field((16, 32), description="Channels of each convolution.")
+    hidden: Widths = Field((), description="Widths of hidden fully connected layers before the last.")
+    dropout: Dropout = Field(0.0, description=_DROPOUT)
+
+
+class Resnet(_Model):
+    """ResNet with the stem for small images."""
+
+    name: Literal["resnet18", "resnet34"] = Field(description="ResNet with the stem for small images.")
+    width: PositiveWholeNumber = Field(64, description=_WIDTH)
+
+
+class Vgg16(_Model):
+    """VGG-16 with batch norm for small images."""
+
+    name: Literal["vgg16"] = Field(description="VGG-16 with batch norm, for images of 32x32 or more.")
+    width: PositiveWholeNumber = Field(64, description=_WIDTH)
+    dropout: Dropout = Field(0.0, description=_DROPOUT)
+
+
+class TorchvisionModel(_Model):
+    """Any torchvision classification model."""
+
+    TAG: ClassVar[str] = "torchvision:NAME"
+    name: Annotated[str, Field(pattern=r"^torchvision:[a-z0-9_]+$")] = Field(
+        description="A torchvision model.", examples=["torchvision:mobilenet_v2"]
+    )
+
+
+class FactoryModel(_Model):
+    """A model that the user's own code builds; imported by ``edgesim run --allow-code`` only."""
+
+    TAG: ClassVar[str] = "package.module:factory"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
+        description="A function in a module of your own; needs `--allow-code`.",
+        examples=["mypackage.models:build"],
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Handed to the function, unchecked.")
+
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """The function's arguments, sorted by name."""
+        return tuple(sorted(self.arguments.items()))
+
+
+def _choose(name: str) -> str:
+    if name.startswith("torchvision:"):
+        return TorchvisionModel.TAG
+    return FactoryModel.TAG if ":" in name else name
+
+
+ModelSpec = Annotated[
+    Mlp | Cnn | Resnet | Vgg16 | TorchvisionModel | FactoryModel, Tagged("name", choose=_choose)
+]
+"""The ``model`` section; ``name`` says which. Each has ``.name`` and ``.options``."""
+
+
+class Pretrain(Spec):
+    """How the cloud trains the first model on its proxy data, before the run starts."""
+
+    epochs: WholeNumber = Field(10, description="Passes over the proxy data.")
+    batch_size: PositiveWholeNumber = Field(32, description="Samples a step.")
+    learning_rate: Positive = Field(0.1, description="Step size.")
+    optimizer: Optimizer = Field("sgd", description="Optimizer.")
+
+
+class Training(Spec):
+    """What learners train with, unless their own parameters say otherwise."""
+
+    batch_size: PositiveWholeNumber = Field(16, description="Samples a step.")
+    learning_rate: Positive = Field(0.05, description="Step size.")
+    optimizer: Optimizer = Field("sgd", description="Optimizer.")
+    codec: Codec = Field("fp32", description="How weights travel.")

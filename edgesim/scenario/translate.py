@@ -1,0 +1,220 @@
+"""From pydantic's errors to findings in the words of the person who wrote the file.
+
+Owns every message about a value of the wrong kind, a missing key and an unknown key. Works for any pydantic model,
+also for a learner's parameters.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from edgesim.scenario.base import tags_of
+from edgesim.scenario.findings import Finding, Path, did_you_mean, dotted, found
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "none_required": "nothing",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+    "multiple_of": ("multiple_of", "a multiple of"),
+}
+
+
+def findings_of(error: ValidationError, model: Any, written: object) -> list[Finding]:
+    """Tell what is wrong with ``written``, which did not fit ``model``.
+
+    Parameters
+    ----------
+    error : pydantic.ValidationError
+        What pydantic found.
+    model : type
+        The model, or any annotation, that was validated against.
+    written : object
+        The data as read from the file.
+
+    Returns
+    -------
+    list of Finding
+        At least one, with paths below ``written``. Alternatives of one value are told in one sentence.
+    """
+    findings: dict[Path, list[Finding]] = {}
+    for item in error.errors(include_url=False):
+        for finding in _translate(dict(item), model, written):
+            findings.setdefault(finding.path, []).append(finding)
+    return [_joined(path, items) for path, items in findings.items()]
+
+
+def _joined(path: Path, items: list[Finding]) -> Finding:
+    messages = list(dict.fromkeys(item.message for item in items))
+    return Finding(path, ", or ".join(messages), any(item.on_key for item in items))
+
+
+def _translate(item: dict[str, Any], model: Any, written: object) -> Iterable[Finding]:
+    kind, context, value = item["type"], item.get("ctx") or {}, item["input"]
+    missing = kind == "missing"
+    path, on_key = _path(item["loc"], written, missing)
+    if kind == "edgesim":
+        for finding in context["findings"]:
+            yield Finding(path + finding.path, finding.message, finding.on_key or on_key)
+    elif kind == "edgesim_tag":
+        yield _wrong_tag(path, context, value, _at(model, item["loc"]))
+    elif missing:
+        yield Finding(path, _is_missing(_at(model, item["loc"][:-1]), str(path[-1])))
+    elif kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = [name for field in _fields(_at(model, item["loc"][:-1])) for name in [field[0]]]
+        yield Finding(
+            path, f"unknown key{did_you_mean(path[-1], known)} Known here: {', '.join(known)}", True
+        )
+    else:
+        yield Finding(path, _wrong_value(kind, context, value, item["msg"]), on_key)
+
+
+def _wrong_value(kind: str, context: Mapping[str, Any], value: object, message: str) -> str:
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        return f"found {found(value)}, must be {words} {context[key]:g}"
+    if kind in _KINDS:
+        return f"found {found(value)} where {_KINDS[kind]} is expected"
+    if kind in ("literal_error", "enum"):
+        known = [str(choice).strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
+        return f"found {found(value)}{did_you_mean(value, known)} Known: {', '.join(known)}"
+    if kind in ("too_short", "too_long"):
+        bound = "at least" if kind == "too_short" else "at most"
+        number = context.get("min_length") if kind == "too_short" else context.get("max_length")
+        return f"found {found(value)}, must have {bound} {number} item{'' if number == 1 else 's'}"
+    if kind == "string_pattern_mismatch":
+        return f"found {found(value)}, which does not look like {_pattern_in_words(context['pattern'])}"
+    if kind == "value_error":
+        return str(context["error"])
+    return f"found {found(value)}: {message[:1].lower()}{message[1:]}"
+
+
+def _pattern_in_words(pattern: str) -> str:
+    if pattern.startswith("^[A-Za-z][A-Za-z0-9_-]"):
+        return "a name: a letter first, then letters, digits, - and _"
+    return f"the pattern {pattern}"
+
+
+def _is_missing(candidates: list[Any], key: str) -> str:
+    for name, field in _fields(candidates):
+        if name == key:
+            description = (field.description or "required").rstrip(".")
+            example = f", for example {_example(field, key)}" if field.examples else ""
+            return f"is missing: {description[:1].lower()}{description[1:]}{example}"
+    return "is missing"
+
+
+def _example(field: FieldInfo, key: str) -> str:
+    return f"`{key}: {field.examples[0] if field.examples else '...'}`"
+
+
+def _wrong_tag(path: Path, context: Mapping[str, Any], value: object, candidates: list[Any]) -> Finding:
+    key, known = context["key"], context["known"].split(" ")
+    if not isinstance(value, Mapping):
+        return Finding(path, f"found {found(value)} where a mapping with the key {key!r} is expected")
+    if key not in value:
+        return Finding((*path, key), f"is missing: one of {', '.join(known)}")
+    return Finding(
+        (*path, key), f"found {found(value[key])}{did_you_mean(value[key], known)} Known: {', '.join(known)}"
+    )
+
+
+def _path(location: tuple[str | int, ...], written: object, missing: bool) -> tuple[Path, bool]:
+    """Drop from a location what pydantic put in beside keys and indices: tags, names of union members, ``[key]``."""
+    path: list[str | int] = []
+    at, on_key = written, False
+    for depth, part in enumerate(location):
+        last = depth == len(location) - 1
+        if part == "[key]":
+            on_key = True
+        elif isinstance(at, Mapping) and part in at:
+            path.append(part)
+            at = at[part]
+        elif isinstance(at, list | tuple) and isinstance(part, int) and part < len(at):
+            path.append(part)
+            at = at[part]
+        elif isinstance(at, Mapping) and (key := _same_text(part, at)) is not None:
+            path.append(key)
+            at = at[key]
+        elif missing and last:
+            path.append(part)
+    return tuple(path), on_key
+
+
+def _same_text(part: str | int, mapping: Mapping[Any, Any]) -> Any:
+    return next((key for key in mapping if not isinstance(key, str) and str(key) == str(part)), None)
+
+
+def _at(model: Any, location: tuple[str | int, ...]) -> list[Any]:
+    """Return the types that may stand at ``location`` below ``model``."""
+    candidates = _members(model)
+    for part in location:
+        text = str(part)
+        if text.startswith("<") and text.endswith(">"):
+            candidates = [c for c in candidates if _is_model(c) and text[1:-1] in _all_tags(c)]
+            continue
+        below: list[Any] = []
+        for candidate in candidates:
+            if _is_model(candidate):
+                below += [f.annotation for name, f in _fields([candidate]) if name == text]
+            elif get_origin(candidate) in (list, tuple, dict):
+                below += [argument for argument in get_args(candidate) if argument is not Ellipsis]
+        candidates = [member for annotation in below for member in _members(annotation)] or candidates
+    return candidates
+
+
+def _members(annotation: Any) -> list[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _members(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [member for argument in get_args(annotation) for member in _members(argument)]
+    return [annotation]
+
+
+def _is_model(candidate: Any) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, BaseModel)
+
+
+def _all_tags(model: type[BaseModel]) -> tuple[str, ...]:
+    literals = [name for name, field in model.model_fields.items() if get_origin(field.annotation) is Literal]
+    keys = literals or list(model.model_fields)[:1]
+    return tuple(str(tag) for key in keys for tag in tags_of(model, key))
+
+
+def _fields(candidates: Iterable[Any]) -> list[tuple[str, FieldInfo]]:
+    return [
+        (field.alias or name, field)
+        for candidate in candidates
+        if _is_model(candidate)
+        for name, field in candidate.model_fields.items()
+    ]
+
+
+__all__ = ["dotted", "findings_of"]
