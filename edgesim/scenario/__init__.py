@@ -1,4 +1,4 @@
-"""The scenario: what its YAML may say (the schema), how it is read, and everything that can be wrong with it."""
+"""The scenario: what its YAML may say (the schema), how it is read, and everything that can be wrong."""
 
 from edgesim.scenario.data import (
     Arrival,

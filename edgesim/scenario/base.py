@@ -50,8 +50,8 @@ FREE_TEXT = {"type": "string"}
 class Tagged:
     """Annotation for a union of models that one key tells apart, such as ``kind``.
 
-    The members' tags are the values of their ``Literal`` field ``key``. ``choose`` maps what is written to a tag
-    where the values are not a closed list (a model's factory).
+    The members' tags are the values of their ``Literal`` field ``key``. ``choose`` maps what is written to a
+    tag where the values are not a closed list (a model's factory).
     """
 
     key: str
@@ -75,7 +75,7 @@ class Tagged:
 
 
 def tags_of(member: Any, key: str) -> tuple[str, ...]:
-    """Tags by which a member of a tagged union is chosen: the literals of its field ``key``, or its ``TAG``."""
+    """Tags that choose a member of a tagged union: the literals of its field ``key``, or its ``TAG``."""
     own = getattr(member, "TAG", None)
     return (own,) if own else get_args(member.model_fields[key].annotation)
 

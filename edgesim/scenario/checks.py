@@ -1,4 +1,4 @@
-"""What must fit together across the sections of a scenario: names, times, classes.
+"""What must fit together across the sections of a scenario: names, times, classes, kinds of data.
 
 Works on the parts that could be read, so that a file's mistakes are told at once.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from edgesim.data.facts import TRANSFORMS
+from edgesim.models import facts as model_facts
+from edgesim.scenario.data import ClassesPartition, DataSpec, GroupPartition, NpzData
 from edgesim.scenario.devices import DeviceGroup, DeviceNames
+from edgesim.scenario.drifts import DriftSpec, FeatureDrift, LabelDrift
 from edgesim.scenario.findings import Finding, Path, did_you_mean
+from edgesim.scenario.model import FactoryModel, ModelSpec
 from edgesim.scenario.units import TIME, format_quantity
-
-if TYPE_CHECKING:
-    from edgesim.scenario.data import DataSpec
-    from edgesim.scenario.drifts import DriftSpec
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Parts:
 
     horizon_s: float | None = None
     data: DataSpec | None = None
+    model: ModelSpec | None = None
     devices: Mapping[int, DeviceGroup] = field(default_factory=dict)
     all_devices: bool = False
     """Whether ``devices`` holds every group of the file."""
@@ -37,6 +38,10 @@ def check(parts: Parts) -> list[Finding]:
         *_same_names("drifts", ((index, drift.name) for index, drift in parts.drifts.items())),
         *_times(parts),
         *_targets(parts),
+        *_classes(parts),
+        *_kinds(parts),
+        *_model(parts),
+        *_buffers(parts),
     ]
 
 
@@ -74,23 +79,90 @@ def _targets(parts: Parts) -> Iterator[Finding]:
         return
     groups = [group.name for group in parts.devices.values()]
     names = DeviceNames([(group.name, group.count) for group in parts.devices.values()])
+    known = ", ".join(f"{group.name}-0 to {group.name}-{group.count - 1}" for group in parts.devices.values())
     for index, drift in parts.drifts.items():
-        target = drift.devices
+        path, target = ("drifts", index, "devices"), drift.devices
         if target.group is not None and target.group not in groups:
-            yield Finding(
-                ("drifts", index, "devices", "group"),
-                f"no group of devices is called {target.group!r}{did_you_mean(target.group, groups)} "
-                f"Groups: {', '.join(groups)}",
-            )
+            meant = did_you_mean(target.group, groups)
+            message = f"no group of devices is called {target.group!r}{meant} Groups: {', '.join(groups)}"
+            yield Finding((*path, "group"), message)
         for number, name in enumerate(target.names or ()):
             if name not in names:
-                yield Finding(("drifts", index, "devices", "names", number), _no_device(name, parts))
+                yield Finding((*path, "names", number), f"no device is called {name!r}; there are {known}")
 
 
-def _no_device(name: str, parts: Parts) -> str:
-    for group in parts.devices.values():
-        if name.rpartition("-")[0] == group.name:
-            return f"no device is called {name!r}: those of {group.name} are {group.name}-0 to {group.name}-{group.count - 1}"
-    groups = [group.name for group in parts.devices.values()]
-    known = ", ".join(f"{group.name}-0 to {group.name}-{group.count - 1}" for group in parts.devices.values())
-    return f"no device is called {name!r}{did_you_mean(name.rpartition('-')[0] or name, groups)} Devices: {known}"
+def _classes(parts: Parts) -> Iterator[Finding]:
+    """Every class that is named must be one of the data's."""
+    if parts.data is None or (classes := parts.data.facts.classes) is None:
+        return
+    source, partition = parts.data.source, parts.data.partition
+    named: list[tuple[Path, int]] = [
+        (("data", *path, index), label)
+        for path, labels in (
+            (("proxy", "classes"), parts.data.proxy.classes),
+            (("partition", "classes"), partition.classes),
+        )
+        for index, label in enumerate(labels or ())
+    ]
+    for index, drift in parts.drifts.items():
+        if isinstance(drift, LabelDrift):
+            named += [(("drifts", index, *path), label) for path, label in drift.named_classes()]
+    for path, label in named:
+        if label >= classes:
+            yield Finding(path, f"found class {label}, but {source} has the classes 0 to {classes - 1}")
+    if isinstance(partition, ClassesPartition) and partition.per_device > classes:
+        message = f"found {partition.per_device} classes a device, but {source} has {classes}"
+        yield Finding(("data", "partition", "per_device"), message)
+
+
+def _kinds(parts: Parts) -> Iterator[Finding]:
+    """Partitions by group need groups; a transform needs the kind of data that it is made for."""
+    if parts.data is None:
+        return
+    source, facts = parts.data.source, parts.data.facts
+    if isinstance(parts.data.partition, GroupPartition):
+        path = ("data", "partition", "kind")
+        if facts.has_groups is False:
+            yield Finding(
+                path, f"{source} has no natural groups; the kinds iid, dirichlet, classes need none"
+            )
+        elif isinstance(parts.data, NpzData) and parts.data.group_key is None:
+            yield Finding(
+                path, "needs `group_key` under `data`: the array that says which group a sample is of"
+            )
+    for index, drift in parts.drifts.items():
+        if isinstance(drift, FeatureDrift) and facts.kind is not None:
+            kinds = TRANSFORMS[drift.transform].kinds
+            if facts.kind not in kinds:
+                fitting = ", ".join(name for name, known in TRANSFORMS.items() if facts.kind in known.kinds)
+                message = f"{drift.transform} is for {' and '.join(kinds)}s; {source} has {facts.kind}s"
+                yield Finding(("drifts", index, "transform"), f"{message}: choose from {fitting}")
+
+
+def _model(parts: Parts) -> Iterator[Finding]:
+    if parts.model is None or isinstance(parts.model, FactoryModel):
+        return
+    facts = parts.data.facts if parts.data is not None else None
+    for mistake in model_facts.mistakes(
+        parts.model.name,
+        dict(parts.model.options),
+        facts.sample_shape if facts else None,
+        facts.classes if facts else None,
+    ):
+        yield Finding(("model", mistake.option), mistake.message)
+
+
+def _buffers(parts: Parts) -> Iterator[Finding]:
+    """What a device holds at first must fit its buffer."""
+    if parts.data is None:
+        return
+    samples = parts.data.partition.samples.high
+    buffers: list[tuple[Path, int | None]] = [(("data", "arrival", "buffer"), parts.data.arrival.buffer)]
+    buffers += [
+        (("devices", index, "arrival", "buffer"), group.arrival.buffer)
+        for index, group in parts.devices.items()
+        if group.arrival is not None
+    ]
+    for path, buffer in buffers:
+        if buffer is not None and buffer < samples:
+            yield Finding(path, f"found {buffer}, but a device holds up to {samples} samples at first")

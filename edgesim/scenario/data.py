@@ -12,10 +12,13 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict, 
 from pydantic_core import CoreSchema, core_schema
 
 from edgesim.data.facts import (
+    SOURCES,
     SYNTHETIC_CLASSES,
     SYNTHETIC_SAMPLES,
     SYNTHETIC_SEPARABILITY,
     SYNTHETIC_SHAPE,
+    SourceFacts,
+    synthetic_facts,
 )
 from edgesim.scenario.base import (
     ClassList,
@@ -31,7 +34,6 @@ from edgesim.scenario.base import (
 from edgesim.scenario.findings import found, wrong
 from edgesim.scenario.paths import FilePath
 from edgesim.scenario.units import Bytes, PerSecond, Ratio, Seconds, with_units
-
 
 _TORCHVISION_FOLDERS = {
     "mnist": "MNIST/raw",
@@ -106,7 +108,7 @@ class Proxy(Spec):
         examples=["30 %"],
     )
     classes: Annotated[ClassList, MinLen(1)] | None = Field(
-        None, description="Classes in the cloud's data; all of them by default."
+        default=None, description="Classes in the cloud's data; all of them by default."
     )
 
 
@@ -117,7 +119,7 @@ class _Partition(Spec):
         examples=[100, "50-150"],
     )
     classes: Annotated[ClassList, MinLen(1)] | None = Field(
-        None, description="Classes that occur on devices before any drift; all by default."
+        default=None, description="Classes that occur on devices before any drift; all by default."
     )
 
 
@@ -166,28 +168,34 @@ Partition = Annotated[IidPartition | DirichletPartition | ClassesPartition | Gro
 class Arrival(Spec):
     """How new samples arrive at a device while time passes."""
 
-    rate: PerSecond = Field(0.0, description="Samples per second.", examples=["0.2 /s"])
-    labelled: Ratio = Field(1.0, description="Share of the samples that get a label.", examples=["50 %"])
-    label_delay: Seconds = Field(0.0, description="Time from a sample to its label.", examples=["30 s"])
-    buffer: PositiveWholeNumber | None = Field(
-        None, description="Samples that a device keeps; by default as many as it holds at first."
+    rate: PerSecond = Field(default=0.0, description="Samples per second.", examples=["0.2 /s"])
+    labelled: Ratio = Field(
+        default=1.0, description="Share of the samples that get a label.", examples=["50 %"]
     )
-    eviction: Literal["oldest", "random"] = Field("oldest", description="Which sample leaves a full buffer.")
+    label_delay: Seconds = Field(
+        default=0.0, description="Time from a sample to its label.", examples=["30 s"]
+    )
+    buffer: PositiveWholeNumber | None = Field(
+        default=None, description="Samples that a device keeps; by default as many as it holds at first."
+    )
+    eviction: Literal["oldest", "random"] = Field(
+        default="oldest", description="Which sample leaves a full buffer."
+    )
 
 
 class ArrivalOverride(Spec):
     """What a group of devices changes in ``data.arrival``; keys left out stay as they are there."""
 
-    rate: PerSecond | None = Field(None, description="Samples per second.", examples=["0.2 /s"])
+    rate: PerSecond | None = Field(default=None, description="Samples per second.", examples=["0.2 /s"])
     labelled: Ratio | None = Field(
-        None, description="Share of the samples that get a label.", examples=["50 %"]
+        default=None, description="Share of the samples that get a label.", examples=["50 %"]
     )
     label_delay: Seconds | None = Field(
-        None, description="Time from a sample to its label.", examples=["30 s"]
+        default=None, description="Time from a sample to its label.", examples=["30 s"]
     )
-    buffer: PositiveWholeNumber | None = Field(None, description="Samples that a device keeps.")
+    buffer: PositiveWholeNumber | None = Field(default=None, description="Samples that a device keeps.")
     eviction: Literal["oldest", "random"] | None = Field(
-        None, description="Which sample leaves a full buffer."
+        default=None, description="Which sample leaves a full buffer."
     )
 
     def over(self, base: Arrival) -> Arrival:
@@ -199,21 +207,29 @@ class _Data(Spec):
     source: str
     proxy: Proxy = Field(description="The cloud's own labelled data.", examples=["{share: 30 %}"])
     test_share: Annotated[Ratio, Gt(0)] | None = Field(
-        None,
-        description="Re-split the whole set, stratified, with this share for testing; by default the official test split.",
+        default=None,
+        description="Share of the whole set to test with, split anew; by default the official test split.",
         examples=["30 %"],
     )
-    test_samples: PositiveWholeNumber = Field(100, description="Test samples in a device's view.")
+    test_samples: PositiveWholeNumber = Field(default=100, description="Test samples in a device's view.")
     partition: Partition = Field(
         description="How training samples are spread over devices.", examples=["{kind: iid, samples: 100}"]
     )
-    arrival: Arrival = Field(default_factory=Arrival, description="How new samples arrive; none by default.")
+    arrival: Arrival = Field(default=Arrival(), description="How new samples arrive; none by default.")
     sample_bytes: Annotated[Bytes, Gt(0)] | None = Field(
-        None, description="Size of a raw sample; by default its stored size and its label.", examples=["2 kB"]
+        default=None,
+        description="Size of a raw sample; by default its stored size and its label.",
+        examples=["2 kB"],
     )
     codec_ratio: Positive | None = Field(
-        None, description="Size of an encoded sample relative to the stored one, instead of `sample_bytes`."
+        default=None,
+        description="Size of an encoded sample relative to the stored one, instead of `sample_bytes`.",
     )
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What is known of the source without loading it."""
+        return SOURCES[self.source]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -243,7 +259,7 @@ class ImageData(_Data):
     path: FilePath = Field(
         description="The folder that holds torchvision's files.", examples=["${EDGESIM_DATA}"]
     )
-    download: Flag = Field(False, description="Download the files where they are missing.")
+    download: Flag = Field(default=False, description="Download the files where they are missing.")
 
     @model_validator(mode="after")
     def _files(self) -> Self:
@@ -276,15 +292,19 @@ class NpzData(_Data):
 
     source: Literal["npz"] = Field(description="Arrays from an .npz file.")
     path: FilePath = Field(description="The .npz file.", examples=["${EDGESIM_DATA}/har.npz"])
-    x: str = Field("x", description="The array of samples: `x`, or `x_train` and `x_test`.")
-    y: str = Field("y", description="The array of labels.")
-    group_key: str | None = Field(None, description="The array that says which natural group a sample is of.")
-    class_names: str | None = Field(None, description="The array of class names.")
-    layout: Literal["auto", "nchw", "nhwc"] = Field("auto", description="Order of the sides of images.")
-    value_range: Annotated[tuple[Number, ...], MinLen(2), MaxLen(2)] | None = Field(
-        None, description="The two stored values that stand for 0 and 1 in images."
+    x: str = Field(default="x", description="The array of samples: `x`, or `x_train` and `x_test`.")
+    y: str = Field(default="y", description="The array of labels.")
+    group_key: str | None = Field(
+        default=None, description="The array that says which natural group a sample is of."
     )
-    remap_labels: Flag = Field(False, description="Number the labels anew from 0, in sorted order.")
+    class_names: str | None = Field(default=None, description="The array of class names.")
+    layout: Literal["auto", "nchw", "nhwc"] = Field(
+        default="auto", description="Order of the sides of images."
+    )
+    value_range: Annotated[tuple[Number, ...], MinLen(2), MaxLen(2)] | None = Field(
+        default=None, description="The two stored values that stand for 0 and 1 in images."
+    )
+    remap_labels: Flag = Field(default=False, description="Number the labels anew from 0, in sorted order.")
 
     @model_validator(mode="after")
     def _files(self) -> Self:
@@ -297,18 +317,29 @@ class SyntheticData(_Data):
     """Seeded samples of any shape."""
 
     source: Literal["synthetic"] = Field(description="Gaussian classes of any shape, seeded.")
-    samples: PositiveWholeNumber = Field(SYNTHETIC_SAMPLES, description="Samples in all.")
-    classes: Annotated[int, Strict(), Ge(2)] = Field(SYNTHETIC_CLASSES, description="Number of classes.")
+    samples: PositiveWholeNumber = Field(default=SYNTHETIC_SAMPLES, description="Samples in all.")
+    classes: Annotated[int, Strict(), Ge(2)] = Field(
+        default=SYNTHETIC_CLASSES, description="Number of classes."
+    )
     shape: Annotated[tuple[PositiveWholeNumber, ...], MinLen(1)] = Field(
-        SYNTHETIC_SHAPE, description="Shape of a sample: [features], or [channels, height, width]."
+        default=SYNTHETIC_SHAPE, description="Shape of a sample: [features], or [channels, height, width]."
     )
     separability: NotNegative = Field(
-        SYNTHETIC_SEPARABILITY,
+        default=SYNTHETIC_SEPARABILITY,
         description="Distance between two classes in standard deviations of the noise.",
     )
-    groups: WholeNumber = Field(0, description="Number of natural groups, each with an offset of its own.")
-    group_shift: NotNegative = Field(1.0, description="Length of a group's offset, in standard deviations.")
-    seed: WholeNumber = Field(0, description="Names the data set; independent of a run's seed.")
+    groups: WholeNumber = Field(
+        default=0, description="Number of natural groups, each with an offset of its own."
+    )
+    group_shift: NotNegative = Field(
+        default=1.0, description="Length of a group's offset, in standard deviations."
+    )
+    seed: WholeNumber = Field(default=0, description="Names the data set; independent of a run's seed.")
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What is known of the data without making it."""
+        return synthetic_facts(classes=self.classes, shape=self.shape, groups=self.groups)
 
     @model_validator(mode="after")
     def _a_sample_each(self) -> Self:

@@ -36,7 +36,9 @@ class Window(Spec):
 
     at: Seconds = Field(description="When it starts.", examples=["10 min"])
     duration: PositiveSeconds = Field(alias="for", description="How long it lasts.", examples=["3 min"])
-    every: PositiveSeconds | None = Field(None, description="Start again after this time.", examples=["1 h"])
+    every: PositiveSeconds | None = Field(
+        default=None, description="Start again after this time.", examples=["1 h"]
+    )
 
     @model_validator(mode="after")
     def _ends_before_it_starts_again(self) -> Self:
@@ -53,13 +55,15 @@ class Window(Spec):
 class Power(Spec):
     """What a device draws from its supply."""
 
-    idle: Watts = Field(0.0, description="Power whenever the device is on.", examples=["2 W"])
-    compute: Watts = Field(0.0, description="Power while it computes, beside `idle`.", examples=["4 W"])
+    idle: Watts = Field(default=0.0, description="Power whenever the device is on.", examples=["2 W"])
+    compute: Watts = Field(
+        default=0.0, description="Power while it computes, beside `idle`.", examples=["4 W"]
+    )
     radio: Watts = Field(
-        0.0, description="Power while it sends or receives, beside `idle`.", examples=["1 W"]
+        default=0.0, description="Power while it sends or receives, beside `idle`.", examples=["1 W"]
     )
     per_byte: JoulesPerByte = Field(
-        0.0, description="Energy of each byte sent or received.", examples=["100 nJ/B"]
+        default=0.0, description="Energy of each byte sent or received.", examples=["100 nJ/B"]
     )
 
 
@@ -78,18 +82,28 @@ class DeviceGroup(Spec):
     downlink: BytesPerSecondSignal = Field(
         description="Data rate from the cloud, over time.", examples=["50 Mbit/s"]
     )
-    latency: Seconds = Field(0.0, description="Delay of a transfer, one way.", examples=["10 ms"])
-    step_overhead: Seconds = Field(0.0, description="Added to every training step.", examples=["2 ms"])
+    latency: Seconds = Field(default=0.0, description="Delay of a transfer, one way.", examples=["10 ms"])
+    step_overhead: Seconds = Field(
+        default=0.0, description="Added to every training step.", examples=["2 ms"]
+    )
     memory_overhead: Bytes = Field(
-        0, description="What the training framework itself takes, in every training job.", examples=["50 MiB"]
+        default=0,
+        description="What the training framework itself takes, in every training job.",
+        examples=["50 MiB"],
     )
-    power: Power | None = Field(None, description="Power draw; without it, energy is not measured.")
-    outages: tuple[Window, ...] = Field((), description="When the links carry nothing; transfers wait.")
-    away: tuple[Window, ...] = Field((), description="When the devices are gone: jobs killed, transfers cut.")
+    power: Power | None = Field(default=None, description="Power draw; without it, energy is not measured.")
+    outages: tuple[Window, ...] = Field(
+        default=(), description="When the links carry nothing; transfers wait."
+    )
+    away: tuple[Window, ...] = Field(
+        default=(), description="When the devices are gone: jobs killed, transfers cut."
+    )
     requests: PerSecondSignal = Field(
-        Constant(0.0), description="Inference requests per second, over time.", examples=["2 /s"]
+        default=Constant(0.0), description="Inference requests per second, over time.", examples=["2 /s"]
     )
-    arrival: ArrivalOverride | None = Field(None, description="What differs from `data.arrival`, key by key.")
+    arrival: ArrivalOverride | None = Field(
+        default=None, description="What differs from `data.arrival`, key by key."
+    )
 
     @model_validator(mode="after")
     def _windows_stay_apart(self) -> Self:
@@ -140,7 +154,7 @@ class Cloud(Spec):
         description="Data rate that all downloads share, over time.", examples=["1 Gbit/s"]
     )
     response_bytes: Bytes = Field(
-        100, description="Size of an answer to an inference request.", examples=["100 B"]
+        default=100, description="Size of an answer to an inference request.", examples=["100 B"]
     )
 
 
@@ -154,7 +168,7 @@ class Block:
 
 
 class DeviceNames(Sequence[str]):
-    """The names of all devices, in order of their index: a sequence that computes each name when it is asked for.
+    """The names of all devices, by index: a sequence that computes each name when it is asked for.
 
     >>> from edgesim.scenario.devices import DeviceNames
     >>> names = DeviceNames([("fast", 2), ("slow", 1_000_000)])

@@ -97,6 +97,7 @@ class _Reader:
                 return self.mapping(node, path)
             if isinstance(node, SequenceNode):
                 return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+            assert isinstance(node, ScalarNode)
             return self.scalar(node, path)
         finally:
             self.open.discard(id(node))
@@ -164,7 +165,7 @@ class _Reader:
 
 
 def apply_override(document: Document, override: str) -> None:
-    """Set one value: ``devices.0.count=20``. Mistakes, also later ones about the value, point to the override."""
+    """Set one value, as ``devices.0.count=20``. Mistakes about it, also later ones, point to the override."""
     file = f"--set {override}"
     target, equals, text = override.partition("=")
     parts = target.strip().split(".")

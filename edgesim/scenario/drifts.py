@@ -35,11 +35,11 @@ class DriftTarget(Spec):
     )
 
     share: Annotated[Ratio, Gt(0)] | None = Field(
-        None, description="A random share of all devices, drawn once a drift.", examples=["50 %"]
+        default=None, description="A random share of all devices, drawn once a drift.", examples=["50 %"]
     )
-    group: Name | None = Field(None, description="One group of devices.", examples=["fast"])
+    group: Name | None = Field(default=None, description="One group of devices.", examples=["fast"])
     names: Annotated[tuple[str, ...], MinLen(1)] | None = Field(
-        None, description="Devices by name.", examples=["[fast-0, fast-1]"]
+        default=None, description="Devices by name.", examples=["[fast-0, fast-1]"]
     )
 
     @property
@@ -78,20 +78,22 @@ class _Drift(Spec):
     kind: str
     name: Name = Field(description="What it is called in the tables.", examples=["dusk"])
     at: Seconds | None = Field(
-        None, description="When it happens (first); by default after one `every`.", examples=["15 min"]
+        default=None,
+        description="When it happens (first); by default after one `every`.",
+        examples=["15 min"],
     )
     every: PositiveSeconds | None = Field(
-        None, description="It happens again after this time.", examples=["1 min"]
+        default=None, description="It happens again after this time.", examples=["1 min"]
     )
     until: PositiveSeconds | None = Field(
-        None, description="It happens no more from then on.", examples=["1 h"]
+        default=None, description="It happens no more from then on.", examples=["1 h"]
     )
     devices: DriftTarget = Field(
-        default_factory=DriftTarget,
+        default=DriftTarget(),
         description="Which devices: all, {share: 50 %}, {group: NAME} or {names: [...]}.",
     )
     replace: Ratio = Field(
-        0.0,
+        default=0.0,
         description="Share of what a device holds that is replaced by new samples at once.",
         examples=["50 %"],
     )
@@ -128,13 +130,13 @@ class LabelDrift(_Drift):
 
     kind: Literal["label"] = Field(description="Which classes devices meet changes.")
     add_classes: Annotated[ClassList, MinLen(1)] | None = Field(
-        None, description="Classes that come to the present ones.", examples=["[7, 8, 9]"]
+        default=None, description="Classes that come to the present ones.", examples=["[7, 8, 9]"]
     )
     classes: Annotated[ClassList, MinLen(1)] | None = Field(
-        None, description="Classes that occur from now on, equally often.", examples=["[0, 1]"]
+        default=None, description="Classes that occur from now on, equally often.", examples=["[0, 1]"]
     )
     prior: Annotated[dict[ClassLabel, Weight], MinLen(1)] | None = Field(
-        None, description="Probability of each class from now on.", examples=["{7: 0.5, 8: 0.5}"]
+        default=None, description="Probability of each class from now on.", examples=["{7: 0.5, 8: 0.5}"]
     )
 
     @model_validator(mode="after")
@@ -163,13 +165,13 @@ class FeatureDrift(_Drift):
 
     kind: Literal["feature"] = Field(description="What samples look like changes.")
     transform: FeatureTransform = Field(
-        description="brightness, contrast, blur, noise, rotation, pixelate, jpeg for images; scale, offset for vectors; noise for both."
+        description="What happens: scale, offset for vectors, noise for both, the others for images."
     )
     severity: Annotated[PositiveWholeNumber, Field(le=5)] | None = Field(
-        None, description="Strength from 1 to 5.", examples=[3]
+        default=None, description="Strength from 1 to 5.", examples=[3]
     )
     amount: float | None = Field(
-        None, description="Strength as the transform's own number, instead of `severity`."
+        default=None, description="Strength as the transform's own number, instead of `severity`."
     )
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ def wrong(message: str, at: Path = ()) -> PydanticCustomError:
 
 
 def several(findings: Sequence[Finding]) -> PydanticCustomError:
-    """Make the error that a validator raises for several mistakes, paths below the value being validated."""
+    """Make the error that a validator raises for several mistakes, each below the value being validated."""
     text = "; ".join(
         f"{dotted(finding.path)}: {finding.message}" if finding.path else finding.message
         for finding in findings
@@ -54,7 +54,7 @@ def found(value: object) -> str:
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Suggest the nearest of ``known``, as the end of a sentence: ``"; did you mean 'count'?"`` or ``"."``."""
+    """Suggest the nearest of ``known``, as the end of a sentence (``; did you mean 'count'?`` or a full stop)."""
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(str(word).casefold(), by_folded, n=1, cutoff=0.6)
     return f"; did you mean {by_folded[near[0]]!r}?" if near else "."

@@ -33,11 +33,11 @@ def load(
     path : path
         The YAML file. Relative paths in it are relative to its folder.
     overrides : sequence of str
-        Values to set before checking, as ``devices.0.count=20``; an item of a list is named by its number or its
-        ``name``. The value is YAML.
+        Values to set before checking, as ``devices.0.count=20``; an item of a list is named by its number or
+        its ``name``. The value is YAML.
     learner_params : mapping of str to callable
-        The learners that exist, each with a function that returns the model of its parameters. Called only for the
-        learners that the file names; a learner given as ``package.module:Class`` stays unchecked.
+        The learners that exist, each with a function that returns the model of its parameters. Called only
+        for the learners that the file names; one given as ``package.module:Class`` stays unchecked.
 
     Returns
     -------
@@ -108,6 +108,7 @@ def _parts(data: Mapping[str, Any], context: Mapping[str, Any]) -> Parts:
     return Parts(
         horizon_s=_section(data, "horizon", context),
         data=_section(data, "data", context),
+        model=_section(data, "model", context),
         devices=devices,
         all_devices=isinstance(groups, list) and len(devices) == len(groups),
         drifts=dict(_items(drifts, DriftSpec, context)),

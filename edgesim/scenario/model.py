@@ -30,8 +30,8 @@ class Mlp(_Model):
     """A multi-layer perceptron."""
 
     name: Literal["mlp"] = Field(description="Fully connected layers with ReLU, on flattened samples.")
-    hidden: Widths = Field((64,), description="Widths of the hidden layers; empty: one linear layer.")
-    dropout: Dropout = Field(0.0, description=_DROPOUT)
+    hidden: Widths = Field(default=(64,), description="Widths of the hidden layers; empty: one linear layer.")
+    dropout: Dropout = Field(default=0.0, description=_DROPOUT)
 
 
 class Cnn(_Model):
@@ -40,24 +40,26 @@ class Cnn(_Model):
     name: Literal["cnn"] = Field(
         description="3x3 convolutions, each halving the image; then fully connected layers."
     )
-    channels: Annotated[Widths, MinLen(1)] = Field((16, 32), description="Channels of each convolution.")
-    hidden: Widths = Field((), description="Widths of hidden fully connected layers before the last.")
-    dropout: Dropout = Field(0.0, description=_DROPOUT)
+    channels: Annotated[Widths, MinLen(1)] = Field(
+        default=(16, 32), description="Channels of each convolution."
+    )
+    hidden: Widths = Field(default=(), description="Widths of hidden fully connected layers before the last.")
+    dropout: Dropout = Field(default=0.0, description=_DROPOUT)
 
 
 class Resnet(_Model):
     """ResNet with the stem for small images."""
 
     name: Literal["resnet18", "resnet34"] = Field(description="ResNet with the stem for small images.")
-    width: PositiveWholeNumber = Field(64, description=_WIDTH)
+    width: PositiveWholeNumber = Field(default=64, description=_WIDTH)
 
 
 class Vgg16(_Model):
     """VGG-16 with batch norm for small images."""
 
     name: Literal["vgg16"] = Field(description="VGG-16 with batch norm, for images of 32x32 or more.")
-    width: PositiveWholeNumber = Field(64, description=_WIDTH)
-    dropout: Dropout = Field(0.0, description=_DROPOUT)
+    width: PositiveWholeNumber = Field(default=64, description=_WIDTH)
+    dropout: Dropout = Field(default=0.0, description=_DROPOUT)
 
 
 class TorchvisionModel(_Model):
@@ -100,16 +102,16 @@ ModelSpec = Annotated[
 class Pretrain(Spec):
     """How the cloud trains the first model on its proxy data, before the run starts."""
 
-    epochs: WholeNumber = Field(10, description="Passes over the proxy data.")
-    batch_size: PositiveWholeNumber = Field(32, description="Samples a step.")
-    learning_rate: Positive = Field(0.1, description="Step size.")
-    optimizer: Optimizer = Field("sgd", description="Optimizer.")
+    epochs: WholeNumber = Field(default=10, description="Passes over the proxy data.")
+    batch_size: PositiveWholeNumber = Field(default=32, description="Samples a step.")
+    learning_rate: Positive = Field(default=0.1, description="Step size.")
+    optimizer: Optimizer = Field(default="sgd", description="Optimizer.")
 
 
 class Training(Spec):
     """What learners train with, unless their own parameters say otherwise."""
 
-    batch_size: PositiveWholeNumber = Field(16, description="Samples a step.")
-    learning_rate: Positive = Field(0.05, description="Step size.")
-    optimizer: Optimizer = Field("sgd", description="Optimizer.")
-    codec: Codec = Field("fp32", description="How weights travel.")
+    batch_size: PositiveWholeNumber = Field(default=16, description="Samples a step.")
+    learning_rate: Positive = Field(default=0.05, description="Step size.")
+    optimizer: Optimizer = Field(default="sgd", description="Optimizer.")
+    codec: Codec = Field(default="fp32", description="How weights travel.")

@@ -1,6 +1,6 @@
 """How a quantity that changes over time is written: a constant, steps, or a column of a CSV file.
 
-Owns the text forms and their mistakes. The signal itself, with its integral, is :class:`edgesim.signals.Signal`.
+Owns the text forms and their mistakes. The signal itself is :class:`edgesim.signals.Signal`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _CSV_KEYS = ("csv", "time", "value", "time_unit", "value_unit", "repeat")
 
 @dataclass(frozen=True)
 class SignalOf:
-    """Annotation that makes a field a signal of ``dimension``: ``Annotated[SignalSpec, SignalOf(DATA_RATE)]``."""
+    """Annotation for a signal of ``dimension``: ``Annotated[SignalSpec, SignalOf(DATA_RATE)]``."""
 
     dimension: Dimension
 
@@ -120,7 +120,7 @@ class SignalOf:
     ) -> dict[str, Any]:
         """Describe the three forms, for editors."""
         constant, time = quantity_json_schema(self.dimension), quantity_json_schema(TIME)
-        units = [unit for unit in self.dimension.units]
+        units = list(self.dimension.units)
         steps = {
             "type": "object",
             "properties": {

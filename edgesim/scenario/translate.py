@@ -1,7 +1,7 @@
 """From pydantic's errors to findings in the words of the person who wrote the file.
 
-Owns every message about a value of the wrong kind, a missing key and an unknown key. Works for any pydantic model,
-also for a learner's parameters.
+Owns every message about a value of the wrong kind, a missing key and an unknown key. Works for any pydantic
+model, also for a learner's parameters.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _translate(item: dict[str, Any], model: Any, written: object) -> Iterable[Fi
     elif missing:
         yield Finding(path, _is_missing(_at(model, item["loc"][:-1]), str(path[-1])))
     elif kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = [name for field in _fields(_at(model, item["loc"][:-1])) for name in [field[0]]]
+        known = [name for name, _ in _fields(_at(model, item["loc"][:-1]))]
         yield Finding(
             path, f"unknown key{did_you_mean(path[-1], known)} Known here: {', '.join(known)}", True
         )
@@ -146,28 +146,27 @@ def _wrong_tag(path: Path, context: Mapping[str, Any], value: object, candidates
 
 
 def _path(location: tuple[str | int, ...], written: object, missing: bool) -> tuple[Path, bool]:
-    """Drop from a location what pydantic put in beside keys and indices: tags, names of union members, ``[key]``."""
+    """Drop from a location what is no key and no index: tags, names of union members, ``[key]``."""
     path: list[str | int] = []
     at, on_key = written, False
     for depth, part in enumerate(location):
-        last = depth == len(location) - 1
         if part == "[key]":
             on_key = True
-        elif isinstance(at, Mapping) and part in at:
-            path.append(part)
-            at = at[part]
         elif isinstance(at, list | tuple) and isinstance(part, int) and part < len(at):
             path.append(part)
             at = at[part]
-        elif isinstance(at, Mapping) and (key := _same_text(part, at)) is not None:
+        elif isinstance(at, Mapping) and (key := _key(part, at)) is not None:
             path.append(key)
             at = at[key]
-        elif missing and last:
+        elif missing and depth == len(location) - 1:
             path.append(part)
     return tuple(path), on_key
 
 
-def _same_text(part: str | int, mapping: Mapping[Any, Any]) -> Any:
+def _key(part: str | int, mapping: Mapping[Any, Any]) -> Any:
+    """Find the key that pydantic names ``part``: a key that is no text comes as its text."""
+    if part in mapping:
+        return part
     return next((key for key in mapping if not isinstance(key, str) and str(key) == str(part)), None)
 
 

@@ -1,8 +1,8 @@
-"""Quantities with units: the table of units, reading and writing them, and the annotated types of the schema.
+"""Quantities with units: the table of units, reading and writing them, the annotated types of the schema.
 
-Owns what ``20 Mbit/s`` means. Parsed values are plain SI numbers (seconds, bytes, bytes per second, FLOP/s, watts,
-joules); factors are exact fractions, so a quantity is the double nearest to what was written. A table of our own
-because the unit libraries cost more to import than ``edgesim validate`` takes altogether.
+Owns what ``20 Mbit/s`` means. Parsed values are plain SI numbers (seconds, bytes, bytes per second, FLOP/s,
+watts, joules); factors are exact fractions, so a quantity is the double nearest to what was written. A table
+of our own because the unit libraries cost more to import than ``edgesim validate`` takes altogether.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ RATE = Dimension("rate", "a", "2 /s", {f"/{unit}": 1 / size for unit, size in _S
 DIMENSIONS = (TIME, SIZE, DATA_RATE, COMPUTE, POWER, ENERGY_PER_BYTE, RATE)
 
 _MEANT = {
-    **{word: "s" for word in ("sec", "secs", "second", "seconds", "S")},
-    **{word: "min" for word in ("m", "mins", "minute", "minutes")},
-    **{word: "h" for word in ("hr", "hrs", "hour", "hours")},
-    **{word: "d" for word in ("day", "days")},
+    **dict.fromkeys(("sec", "secs", "second", "seconds", "S"), "s"),
+    **dict.fromkeys(("m", "mins", "minute", "minutes"), "min"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("day", "days"), "d"),
     **{prefix + "bps": prefix + "bit/s" for prefix in ("", "k", "M", "G", "T")},
     **{prefix + "b/s": prefix + "bit/s" for prefix in ("", "k", "M", "G", "T")},
     **{prefix + "FLOPS": prefix + "FLOP/s" for prefix in ("", "k", "M", "G", "T", "P")},
@@ -143,7 +143,8 @@ def without_unit(value: object, dimension: Dimension) -> str:
 def _unknown_unit(text: str, written: str, unit: str, dimension: Dimension) -> str:
     for other in DIMENSIONS:
         if unit in other.units:
-            return f"found {found(text)}, {other}, where {dimension} is expected, for example {dimension.example!r}"
+            example = f"for example {dimension.example!r}"
+            return f"found {found(text)}, {other}, where {dimension} is expected, {example}"
     meant = _MEANT.get(unit)
     suggestion = (
         f"; did you mean {meant!r}?" if meant in dimension.units else did_you_mean(unit, dimension.units)
