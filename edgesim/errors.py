@@ -8,7 +8,8 @@
     │   ├── OutOfMemory          a job did not fit when it started
     │   ├── Disconnected         a transfer was cut, or the device was away
     │   └── Killed               a running job was killed (memory shrank, the device left, ...)
-    └── WorkFailure              a job of the work plane raised: exit code 1, says whose job it was
+    ├── WorkFailure              a job of the work plane raised: exit code 1, says whose job it was
+    └── LearnerFailure           a learner's own code raised: exit code 1, says whose and when
 
 Each class hands its constructor's arguments to ``args`` and makes its text in ``__str__``: SimPy rebuilds
 a failed process's exception as ``type(exc)(*exc.args)``, and pickle does the same.
@@ -125,3 +126,17 @@ class WorkFailure(EdgesimError):
 
     def __str__(self) -> str:
         return f"learner {self.learner!r}, {self.node}, at {self.time_s:g} s, job {self.job}: {self.reason}"
+
+
+class LearnerFailure(EdgesimError):
+    """A learner's own code raised, or let a verb's failure through. Names the learner and the virtual time."""
+
+    def __init__(self, learner: str, seed: int, time_s: float, reason: str) -> None:
+        super().__init__(learner, seed, time_s, reason)
+        self.learner = learner
+        self.seed = seed
+        self.time_s = time_s
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"learner {self.learner!r}, seed {self.seed}, failed at {self.time_s:g} s of virtual time: {self.reason}"

@@ -1,0 +1,142 @@
+"""The contract of a learner, and how learners are found.
+
+A learner is a paradigm of adaptation: it has parameters, starts from a model, and speaks the verbs of the world.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from simpy.events import Event
+
+    from .world import Model, Offline, World
+
+ENTRY_POINTS = "edgesim.learners"
+"""The entry-point group in which packages announce their learners."""
+
+
+class LearnerParams(BaseModel):
+    """Base of a learner's parameters: the scenario file is checked against it, to the line.
+
+    Use the types of ``edgesim.scenario.units`` for quantities (``Seconds``, ``Bytes``, ``Ratio``), give every
+    parameter a default and a ``Field(description=...)``: ``edgesim learners`` and the editors' schema show it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Learner(abc.ABC):
+    """A paradigm of adaptation.
+
+    Write ``run`` as the paper's paragraph reads: a generator over the verbs of ``world``. Keep the arithmetic apart,
+    in pure functions. Log nothing: every verb writes its own row.
+
+    Parameters
+    ----------
+    params
+        An instance of ``Params``.
+
+    Attributes
+    ----------
+    Params
+        The model of its parameters.
+    needs_values
+        Its control flow reads computed values (``Handle.value()``), so ``--timing-only`` refuses it.
+    """
+
+    Params: ClassVar[type[LearnerParams]] = LearnerParams
+    needs_values: ClassVar[bool] = False
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    @property
+    def oracle(self) -> bool:
+        """Whether it is told the true instants of drifts (``wait_for_drift``); it is then marked in every table."""
+        return False
+
+    def prepare(self, offline: Offline) -> Model:
+        """The model that every device serves at time 0. Takes no virtual time; its cost is reported as offline.
+
+        By default the scenario's model, pretrained on the proxy data; learners share that one job.
+        """
+        return offline.pretrained()
+
+    @abc.abstractmethod
+    def run(self, world: World) -> Generator[Event, Any, None]:
+        """Live in ``world``: yield verbs until there is nothing left to do, or for ever.
+
+        The simulation ends at the scenario's horizon, whether this has returned or not.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerEntry:
+    """An installed learner; loading it imports its module.
+
+    Attributes
+    ----------
+    name
+        As scenarios call it.
+    source
+        ``package.module:Class``.
+    """
+
+    name: str
+    source: str
+
+    def load(self) -> type[Learner]:
+        """Import the class.
+
+        Raises
+        ------
+        UserError
+            There is no such class, or it is no learner.
+        """
+        return load_learner(self.source)
+
+
+def discover() -> dict[str, LearnerEntry]:
+    """The installed learners by name, without importing any of them."""
+    found = entry_points(group=ENTRY_POINTS)
+    return {
+        point.name: LearnerEntry(point.name, point.value) for point in sorted(found, key=lambda point: point.name)
+    }
+
+
+def installed_params() -> Mapping[str, Callable[[], type[BaseModel]]]:
+    """Name of each installed learner -> a function that gives the model of its parameters."""
+
+    def params_of(entry: LearnerEntry) -> Callable[[], type[BaseModel]]:
+        return lambda: entry.load().Params
+
+    return {name: params_of(entry) for name, entry in discover().items()}
+
+
+def load_learner(source: str) -> type[Learner]:
+    """Import the learner ``package.module:Class``.
+
+    Raises
+    ------
+    UserError
+        There is no such module or class, or it is no learner.
+    """
+    module_name, _, class_name = source.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"learner {source!r}: there is no module {error.name!r}") from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Learner)):
+        raise UserError(f"learner {source!r}: {module_name} has no class {class_name!r} that is an edgesim.Learner")
+    return found

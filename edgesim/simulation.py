@@ -1,0 +1,302 @@
+"""Running a scenario: builds each world, starts its learner, drives SimPy to the horizon, closes the tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from .errors import EdgesimError, LearnerFailure, NeedsValues, UserError
+from .learner import Learner, LearnerParams, discover, installed_params, load_learner
+from .run_folder import RunFolder
+from .scenario import LearnerSpec, Scenario, load
+from .scenario.findings import did_you_mean
+
+if TYPE_CHECKING:
+    from .jobs import Plane
+    from .tables import TableWriter, WorldTables
+    from .world import Environment, World
+
+JOBS_PER_PART = 512
+"""After so many jobs of the work plane, what is known is computed and written: the frontier moves."""
+
+STEPS_PER_LOOK = 64
+"""SimPy events between two looks at the wall clock, for the progress display only."""
+
+SECONDS_PER_REPORT = 0.1
+"""Wall time between two progress reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    learner, seed
+        The world that is simulated now.
+    world, worlds
+        Its number, from 0, and how many there are.
+    virtual_s
+        Virtual time that has been simulated.
+    frontier_s
+        Virtual time up to which everything is computed and on disk.
+    horizon_s
+        Where the simulation ends.
+    pending_jobs, done_jobs
+        Of the work plane, in all worlds so far.
+    """
+
+    learner: str
+    seed: int
+    world: int
+    worlds: int
+    virtual_s: float
+    frontier_s: float
+    horizon_s: float
+    pending_jobs: int
+    done_jobs: int
+
+
+def load_scenario(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
+    """Read and check a scenario file.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    overrides
+        ``path=value`` texts such as ``devices.0.count=20``, applied before checking.
+
+    Raises
+    ------
+    ScenarioError
+        All mistakes in it, with file, line and column.
+    """
+    return load(path, overrides=overrides, learner_params=installed_params())
+
+
+def run(
+    scenario: Scenario | Path | str,
+    *,
+    learners: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    out: Path | str | None = None,
+    timing_only: bool = False,
+    allow_code: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Simulate a scenario under every chosen learner and seed.
+
+    Parameters
+    ----------
+    scenario
+        A scenario, or its file.
+    learners
+        Labels of the scenario, or names of installed learners (with their default parameters); by default all of
+        the scenario's.
+    seeds
+        By default the scenario's.
+    out
+        The run folder, which must be new or empty; by default the next free ``runs/NAME-N``.
+    timing_only
+        Simulate virtual time without training: all tables but accuracy and loss.
+    allow_code
+        Import learners and models given as ``package.module:name``.
+    on_progress
+        Called a few times a second.
+
+    Returns
+    -------
+    Path
+        The run folder: ``analysis.load`` reads it.
+
+    Raises
+    ------
+    UserError
+        The scenario, the learners or the data are not as they should be.
+    WorkFailure, LearnerFailure
+        A job, or a learner's own code, raised; what was recorded so far is kept.
+    """
+    if not isinstance(scenario, Scenario):
+        scenario = load_scenario(scenario)
+    chosen = _choose(scenario, learners)
+    scenario = scenario.model_copy(update={"learners": tuple(chosen)})
+    seeds = list(dict.fromkeys([scenario.seed] if seeds is None else seeds))
+    if not seeds:
+        raise UserError("no seeds: give at least one")
+    if _is_code(scenario.model.name) and not allow_code:
+        raise UserError(f"model.name: {scenario.model.name!r} is code of your own: --allow-code lets it run")
+    cast = {spec.label: _instantiate(spec, allow_code) for spec in chosen}
+    if timing_only:
+        for label, learner in cast.items():
+            if learner.needs_values:
+                raise NeedsValues(label, "its control flow reads results")
+    facts = {spec.label: _facts(spec, cast[spec.label]) for spec in chosen}
+    folder = RunFolder.create(out, scenario, seeds, facts, timing_only=timing_only)
+    with folder.running():
+        _simulate(folder, scenario, seeds, cast, timing_only, allow_code, on_progress)
+    return folder.path
+
+
+def _choose(scenario: Scenario, wanted: Sequence[str] | None) -> list[LearnerSpec]:
+    if wanted is None:
+        return list(scenario.learners)
+    specs = {spec.label: spec for spec in scenario.learners}
+    installed = discover()
+    chosen = []
+    for name in dict.fromkeys(wanted):
+        if name in specs:
+            chosen.append(specs[name])
+        elif name in installed:
+            chosen.append(LearnerSpec(name, name, installed[name].load().Params()))
+        elif ":" in name:
+            chosen.append(LearnerSpec(name.partition(":")[2], name, {}))
+        else:
+            known = ", ".join(dict.fromkeys([*specs, *installed]))
+            raise UserError(f"no learner is called {name!r}{did_you_mean(name, [*specs, *installed])} Known: {known}")
+    if not chosen:
+        raise UserError("no learners: choose at least one")
+    return chosen
+
+
+def _instantiate(spec: LearnerSpec, allow_code: bool) -> Learner:
+    if _is_code(spec.learner):
+        if not allow_code:
+            raise UserError(f"learner {spec.learner!r} is code of your own: --allow-code lets it run")
+        found = load_learner(spec.learner)
+    else:
+        found = discover()[spec.learner].load()
+    params = spec.params
+    if not isinstance(params, LearnerParams):
+        try:
+            params = found.Params.model_validate(params)
+        except ValidationError as error:
+            raise UserError(f"learners.{spec.label}: {error}") from error
+    return found(params)
+
+
+def _is_code(name: str) -> bool:
+    return ":" in name and not name.startswith("torchvision:")
+
+
+def _facts(spec: LearnerSpec, learner: Learner) -> dict[str, Any]:
+    """What the manifest says of a learner."""
+    return {
+        "learner": spec.learner,
+        "params": learner.params.model_dump(mode="json", by_alias=True, context={"with_units": True}),
+        "oracle": learner.oracle,
+        "needs_values": learner.needs_values,
+    }
+
+
+def _simulate(
+    folder: RunFolder,
+    scenario: Scenario,
+    seeds: Sequence[int],
+    cast: Mapping[str, Learner],
+    timing_only: bool,
+    allow_code: bool,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    from .jobs import InlinePlane, TimingPlane, cpu_capability
+    from .tables import TableWriter
+    from .world import environment, load_data
+
+    plane: Plane = TimingPlane() if timing_only else InlinePlane(threads_per_job=scenario.work.threads_per_job)
+    folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability())
+    writer = TableWriter(folder.path, timing_only=timing_only)
+    dataset = load_data(scenario)
+    stage = _Stage(folder, plane, writer, len(seeds) * len(cast), on_progress)
+    for seed in seeds:
+        surroundings = environment(scenario, seed, dataset, allow_code=allow_code)
+        for label, learner in cast.items():
+            stage.play(label, learner, surroundings)
+    writer.close()
+    folder.update(jobs=plane.done)
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Plays one world after the other, and tells how far it is."""
+
+    folder: RunFolder
+    plane: Plane
+    writer: TableWriter
+    worlds: int
+    on_progress: Callable[[Progress], None] | None
+    played: int = 0
+    reported: float = 0.0
+
+    def play(self, label: str, learner: Learner, surroundings: Environment) -> None:
+        """Simulate one (learner, seed) world from its start to the horizon."""
+        from .world import Offline, World
+
+        offline = Offline(surroundings, self.plane, label)
+        model = learner.prepare(offline)
+        tables = self.writer.world(label, learner.oracle, surroundings.seed)
+        world = World(
+            surroundings,
+            self.plane,
+            tables,
+            label=label,
+            oracle=learner.oracle,
+            model=model,
+            offline=offline,
+        )
+        try:
+            self._drive(world, learner, tables)
+        except EdgesimError:
+            raise
+        except Exception as error:
+            raise LearnerFailure(label, surroundings.seed, world.now, f"{type(error).__name__}: {error}") from error
+        self.played += 1
+        self.folder.update(
+            worlds=[
+                *self.folder.manifest["worlds"],
+                {"learner": label, "seed": surroundings.seed, "frontier_s": tables.frontier_s},
+            ]
+        )
+
+    def _drive(self, world: World, learner: Learner, tables: WorldTables) -> None:
+        env, horizon_s = world.env, world.horizon_s
+        env.process(learner.run(world))
+        written = self.plane.done
+        steps = 0
+        while env.peek() < horizon_s:
+            env.step()
+            steps += 1
+            if self.plane.done + self.plane.pending - written >= JOBS_PER_PART:
+                tables.cut(env.now)
+                written = self.plane.done
+            if steps % STEPS_PER_LOOK == 0:
+                self._report(world, tables)
+        env.jump(horizon_s)
+        world.close()
+        tables.cut(horizon_s)
+        self._report(world, tables, at_once=True)
+
+    def _report(self, world: World, tables: WorldTables, *, at_once: bool = False) -> None:
+        if self.on_progress is None:
+            return
+        now = time.monotonic()
+        if not at_once and now - self.reported < SECONDS_PER_REPORT:
+            return
+        self.reported = now
+        self.on_progress(
+            Progress(
+                learner=world.label,
+                seed=world.seed,
+                world=self.played,
+                worlds=self.worlds,
+                virtual_s=world.now,
+                frontier_s=tables.frontier_s,
+                horizon_s=world.horizon_s,
+                pending_jobs=self.plane.pending,
+                done_jobs=self.plane.done,
+            )
+        )

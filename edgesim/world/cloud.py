@@ -1,0 +1,132 @@
+"""The cloud: a node with a processor, a memory, an ingress and an egress, and the verbs that are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..signals import Signal
+from .energy import EnergyMeter
+from .payload import Model
+from .training import Workshop
+from .verbs import Gathered, Verb
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..data import Samples
+    from .device import Device, Payload
+    from .verbs import Gather
+    from .world import World
+
+
+@dataclass(frozen=True, slots=True)
+class CloudHardware:
+    """What the cloud is made of.
+
+    Attributes
+    ----------
+    compute
+        FLOP/s over time, shared by the jobs that run.
+    memory
+        Bytes for jobs over time.
+    ingress, egress
+        Bytes per second over time, shared by all transfers up and down.
+    response_bytes
+        The size of the answer to one inference request.
+    """
+
+    compute: Signal
+    memory: Signal
+    ingress: Signal
+    egress: Signal
+    response_bytes: int = 100
+
+
+class Cloud:
+    """The cloud, as a learner sees it. Its energy is not metered: the tables report devices' joules."""
+
+    __slots__ = ("_shop", "_world", "egress", "hardware", "ingress")
+
+    def __init__(self, world: World, hardware: CloudHardware) -> None:
+        self._world = world
+        self.hardware = hardware
+        self.ingress = world.network.link("cloud/ingress", hardware.ingress)
+        self.egress = world.network.link("cloud/egress", hardware.egress)
+        worker = Worker(
+            world.env, "cloud", hardware.compute, hardware.memory, EnergyMeter(None), world.recorder
+        )
+        self._shop = Workshop("cloud", worker, world.plane, world.names, world.label)
+
+    def train(
+        self,
+        model: Model,
+        on: Samples | Iterable[Samples],
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        accumulate: int | None = None,
+        learning_rate: float | None = None,
+        optimizer: str | None = None,
+        tag: str | int | None = None,
+    ) -> Verb[Model]:
+        """Train ``model`` in the cloud on samples that were uploaded, all sets together.
+
+        Parameters and failures are those of ``Device.train``.
+        """
+        from ..data import Samples
+
+        data: Sequence[Samples] = [on] if isinstance(on, Samples) else list(on)
+        how = self._world.training.but(
+            epochs=epochs,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            learning_rate=learning_rate,
+            optimizer=optimizer,
+        )
+        return Verb(self._world.env, self._shop.train(model, data, how, tag, self._world.now))
+
+    def average(
+        self,
+        models: Iterable[Model],
+        weights: Iterable[float] | None = None,
+        *,
+        tag: str | int | None = None,
+    ) -> Verb[Model]:
+        """Average models of one architecture: w = sum_i p_i w_i.
+
+        Parameters
+        ----------
+        models
+            At least one.
+        weights
+            One a model, at least 0, not all 0, normalised to sum to 1; without them the plain mean.
+        tag
+            Names the job; by default the cloud's averages are counted.
+        """
+        given = None if weights is None else list(weights)
+        return Verb(self._world.env, self._shop.average(list(models), given, tag, self._world.now))
+
+    def solve(self, flops: float, *, tag: str | int | None = None) -> Verb[None]:
+        """Spend a declared number of FLOPs on a decision (an assignment, a knapsack): never a solver's wall time."""
+        return Verb(self._world.env, self._shop.solve(flops, tag))
+
+    def broadcast(self, payload: Payload, to: Iterable[Device] | None = None) -> Gather[Any]:
+        """Send a payload to devices (by default all): gathers their downloads."""
+        devices = self._world.devices if to is None else to
+        return self._world.gather(device.download(payload) for device in devices)
+
+    def serve(self, model: Model, to: Iterable[Device] | None = None) -> None:
+        """Answer the requests of devices (by default all) with ``model`` from now on, here in the cloud.
+
+        Every request then costs its bytes and a round trip; see the ``serving`` table.
+        """
+        for device in self._world.devices if to is None else to:
+            device.serve(model, "cloud", "deploy")
+
+    def close(self) -> None:
+        """Record the jobs that are still running when the simulation ends."""
+        self._shop.worker.close()
+
+
+__all__ = ["Cloud", "CloudHardware", "Gathered"]

@@ -1,0 +1,445 @@
+"""A device: its verbs, what it serves, what data it has, and what happens to it when it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simpy.events import Event
+
+from ..models import cost
+from ..signals import Signal
+from .energy import EnergyMeter, Power
+from .payload import Bundle, Message, Model
+from .radio import Radio, Shipment
+from .training import Training, Workshop
+from .verbs import Steps, Verb
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..data import DataStream, Samples
+    from ..jobs import Handle
+    from .network import Link
+    from .world import World
+
+Payload = Any  # Model | Samples | Message | Bundle: mypy cannot express a runtime import that is only for types
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What one device is made of; signals are functions of virtual time.
+
+    Attributes
+    ----------
+    compute
+        Effective training throughput in FLOP/s.
+    memory
+        Bytes available for jobs.
+    uplink, downlink
+        Capacities of its access links in bytes per second; outages are zeros in them.
+    latency_s
+        One way, at least 0.
+    step_overhead_s
+        Added per training step, at least 0.
+    memory_overhead_bytes
+        Needed by a training job on top of the model's own.
+    power
+        What it draws; None where nobody knows.
+    requests
+        Inference requests per second; None where there are none.
+    away
+        ``(start_s, end_s)`` of each stretch of time during which it is not there; disjoint, in order.
+    """
+
+    compute: Signal
+    memory: Signal
+    uplink: Signal
+    downlink: Signal
+    latency_s: float = 0.0
+    step_overhead_s: float = 0.0
+    memory_overhead_bytes: int = 0
+    power: Power | None = None
+    requests: Signal | None = None
+    away: tuple[tuple[float, float], ...] = ()
+
+
+class Device:
+    """One edge device, as a learner sees it.
+
+    Every verb returns a ``Verb``: a SimPy event whose value is the verb's result. Verbs fail with ``OutOfMemory``,
+    ``Disconnected`` or ``Killed``, the way the real thing fails, and write their own rows.
+
+    Attributes
+    ----------
+    name
+        ``GROUP-NUMBER``.
+    group
+        The name of its group in the scenario.
+    index
+        Its position among all devices.
+    model
+        The model that serves its requests now.
+    serving
+        Where that model runs: ``device`` or ``cloud``.
+    """
+
+    __slots__ = (
+        "_away_cause",
+        "_came_s",
+        "_data",
+        "_downlink",
+        "_online_s",
+        "_radio",
+        "_sent_until_s",
+        "_uplink",
+        "_waiting_for_drift",
+        "_waiting_until_online",
+        "_workshop",
+        "_world",
+        "group",
+        "hardware",
+        "index",
+        "meter",
+        "model",
+        "name",
+        "serving",
+    )
+
+    def __init__(self, world: World, index: int, name: str, group: str, hardware: Hardware, model: Model) -> None:
+        self._world = world
+        self.index = index
+        self.name = name
+        self.group = group
+        self.hardware = hardware
+        self.meter = EnergyMeter(hardware.power)
+        self.model = model
+        self.serving = "device"
+        self._away_cause = ""
+        self._came_s = 0.0
+        self._online_s = 0.0
+        self._data: DataStream | None = None
+        self._radio: Radio | None = None
+        self._workshop: Workshop | None = None
+        self._uplink: Link | None = None
+        self._downlink: Link | None = None
+        self._sent_until_s: float | None = None
+        self._waiting_for_drift: Event | None = None
+        self._waiting_until_online: Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<Device {self.name}>"
+
+    # What it knows about itself -----------------------------------------------------------------------------------
+
+    @property
+    def online(self) -> bool:
+        """Whether it is there now."""
+        return not self._away_cause
+
+    @property
+    def free_memory_bytes(self) -> int:
+        """Bytes that a job starting now could take, the framework's overhead included."""
+        return self._worker.memory.free_bytes
+
+    @property
+    def compute_flops_per_s(self) -> float:
+        """Its speed now."""
+        return self.hardware.compute.value(self._world.now)
+
+    @property
+    def uplink_bytes_per_s(self) -> float:
+        """The capacity of its uplink now."""
+        return self.hardware.uplink.value(self._world.now)
+
+    @property
+    def downlink_bytes_per_s(self) -> float:
+        """The capacity of its downlink now."""
+        return self.hardware.downlink.value(self._world.now)
+
+    def training_memory_bytes(self, model: Model, **settings: Any) -> int:
+        """What ``train`` with these settings (see there) would need."""
+        how = self._world.training.but(**settings)
+        costs = cost(model.architecture)
+        return (
+            costs.training_memory_bytes(how.micro_batch_size, how.optimizer) + self.hardware.memory_overhead_bytes
+        )
+
+    # Its data -----------------------------------------------------------------------------------------------------
+
+    def samples(self) -> Samples:
+        """The labelled samples in its buffer now."""
+        return self.data.samples(self._world.now)
+
+    def new_samples(self) -> Samples:
+        """The labelled samples in its buffer whose labels came after the last successful upload of samples."""
+        return self.data.samples(self._world.now, since_s=self._sent_until_s)
+
+    @property
+    def data(self) -> DataStream:
+        """Its stream of samples (the engine's; learners use ``samples`` and ``new_samples``)."""
+        if self._data is None:
+            self._data = self._world.environment.data_stream(self.index, self.name)
+        return self._data
+
+    # Its verbs ----------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        model: Model,
+        on: Samples | None = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        accumulate: int | None = None,
+        learning_rate: float | None = None,
+        optimizer: str | None = None,
+        tag: str | int | None = None,
+    ) -> Verb[Model]:
+        """Train ``model`` here; the verb's value is the new model.
+
+        Parameters
+        ----------
+        model
+            Where to start from.
+        on
+            Samples that are here; by default all labelled ones in the buffer now.
+        epochs, batch_size, accumulate, learning_rate, optimizer
+            See ``Training``; what is not given is the scenario's ``training``.
+        tag
+            Names the job and its random stream, e.g. the round; by default the device's jobs are counted.
+
+        Raises
+        ------
+        OutOfMemory, Killed
+            As the value of the failed verb.
+        """
+        how = self._world.training.but(
+            epochs=epochs,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            learning_rate=learning_rate,
+            optimizer=optimizer,
+        )
+        data = [self.samples() if on is None else on]
+        return Verb(self._world.env, self._shop.train(model, data, how, tag, self._world.now))
+
+    def score(
+        self,
+        model: Model,
+        function: Callable[..., Any],
+        on: Samples | None = None,
+        *,
+        tag: str | int | None = None,
+        **parameters: Any,
+    ) -> Verb[Handle]:
+        """Run ``model`` forward over samples; the verb's value is the handle of what ``function`` returns.
+
+        ``function`` is a job ``f(state, *views, architecture, seed, **parameters)`` (see ``edgesim.jobs.job``).
+        """
+        data = [self.samples() if on is None else on]
+        return Verb(self._world.env, self._shop.score(model, data, function, parameters, tag, self._world.now))
+
+    def upload(self, payload: Payload) -> Verb[Any]:
+        """Send a model, samples, a message or a bundle to the cloud; the verb's value is the payload, there."""
+        return Verb(self._world.env, self._upload(payload))
+
+    def download(self, payload: Payload) -> Verb[Any]:
+        """Fetch a model, a message or a bundle from the cloud; the verb's value is the payload, here."""
+        world = self._world
+        links = [world.cloud.egress, self._down]
+        shipments = _shipments(self, "cloud", "down", payload)
+        return Verb(world.env, self._carry(payload, shipments, links, self.hardware.latency_s, None))
+
+    def send(self, peer: Device, payload: Payload) -> Verb[Any]:
+        """Send a payload to another device over its uplink and the peer's downlink; the value is the payload, there."""
+        if peer is self:
+            raise ValueError(f"{self.name} sends to itself")
+        latency_s = self.hardware.latency_s + peer.hardware.latency_s
+        shipments = _shipments(self, peer.name, "peer", payload)
+        steps = self._carry(payload, shipments, [self._up, peer._down], latency_s, peer._the_radio)
+        return Verb(self._world.env, steps)
+
+    def deploy(self, model: Model) -> Verb[Model]:
+        """Let a model that is here serve the requests from now on. Takes no time; away, it fails with ``Killed``."""
+        return Verb(self._world.env, self._deploy(model))
+
+    def wait_for_drift(self) -> Event:
+        """Wake at the true instant of this device's next drift, and learn nothing else.
+
+        Only an oracle has this: a learner that uses it says so (``Learner.oracle``) and is marked in every table.
+        """
+        self._world.require_oracle()
+        if self._waiting_for_drift is None:
+            self._waiting_for_drift = Event(self._world.env)
+        return self._waiting_for_drift
+
+    def wait_until_online(self) -> Event:
+        """Wake when the device is there: at once, or when it comes back."""
+        if self.online:
+            return Event(self._world.env).succeed()
+        if self._waiting_until_online is None:
+            self._waiting_until_online = Event(self._world.env)
+        return self._waiting_until_online
+
+    def _upload(self, payload: Payload) -> Steps[Any]:
+        links = [self._up, self._world.cloud.ingress]
+        shipments = _shipments(self, "cloud", "up", payload)
+        yield from self._carry(payload, shipments, links, self.hardware.latency_s, None)
+        for part in payload.parts if isinstance(payload, Bundle) else (payload,):
+            if not isinstance(part, Model | Message) and part.device == self.name:
+                self._sent_until_s = max(part.as_of_s, self._sent_until_s or 0.0)
+        return payload
+
+    def _carry(
+        self,
+        payload: Payload,
+        shipments: Sequence[Shipment],
+        links: Sequence[Link],
+        latency_s: float,
+        peer: Radio | None,
+    ) -> Steps[Any]:
+        # The parts of a bundle travel one after the other over one connection: the latency is paid once.
+        for position, shipment in enumerate(shipments):
+            yield from self._the_radio.carry(shipment, links, 0.0 if position else latency_s, peer=peer)
+        return payload
+
+    def _deploy(self, model: Model) -> Steps[Model]:
+        if self._away_cause:
+            from ..errors import Killed
+
+            raise Killed(self._away_cause, 0.0, 0.0)
+        self.serve(model, "device", "deploy")
+        return model
+        yield  # a verb is a generator, and this one has nothing to wait for
+
+    # What the engine does to it -----------------------------------------------------------------------------------
+
+    def serve(self, model: Model, where: str, cause: str) -> None:
+        """Switch what answers its requests, and record it (the engine's; learners use ``deploy``)."""
+        self._world.serving_changed(self)
+        self.model = model
+        self.serving = where
+        self._world.record_deployment(self, cause)
+        self._world.observe(self, "start" if cause == "start" else "deployment")
+
+    def drifted(self) -> None:
+        """Wake who waits for this device's drift."""
+        if self._waiting_for_drift is not None:
+            self._waiting_for_drift.succeed()
+            self._waiting_for_drift = None
+
+    def leave(self, cause: str) -> None:
+        """Go away: running jobs are killed, open transfers are cut."""
+        if self._away_cause:
+            return
+        self._world.serving_changed(self)
+        self._away_cause = cause
+        self._online_s += self._world.now - self._came_s
+        if self._workshop is not None:
+            self._worker.away_cause = cause
+            self._worker.kill_all(cause)
+        if self._radio is not None:
+            self._radio.away_cause = cause
+            self._radio.cut_all(cause)
+        self._world.recorder.availability(self.name, "offline", cause)
+
+    def join(self, cause: str) -> None:
+        """Come back."""
+        if not self._away_cause:
+            return
+        self._world.serving_changed(self)
+        self._away_cause = ""
+        self._came_s = self._world.now
+        if self._workshop is not None:
+            self._worker.away_cause = ""
+        if self._radio is not None:
+            self._radio.away_cause = ""
+        self._world.recorder.availability(self.name, "online", cause)
+        if self._waiting_until_online is not None:
+            self._waiting_until_online.succeed()
+            self._waiting_until_online = None
+
+    def close(self) -> None:
+        """Record what is unfinished when the simulation ends, and what the device has spent."""
+        if self._workshop is not None:
+            self._worker.close()
+        if self._radio is not None:
+            self._radio.close()
+        if self.online:
+            self._online_s += self._world.now - self._came_s
+        self._world.recorder.energy(self.name, self._online_s, self.meter.totals_j(self._online_s))
+
+    # Parts that are built when first used: a million idle devices stay small ---------------------------------------
+
+    @property
+    def _up(self) -> Link:
+        if self._uplink is None:
+            self._uplink = self._world.network.link(f"{self.name}/up", self.hardware.uplink)
+        return self._uplink
+
+    @property
+    def _down(self) -> Link:
+        if self._downlink is None:
+            self._downlink = self._world.network.link(f"{self.name}/down", self.hardware.downlink)
+        return self._downlink
+
+    @property
+    def _the_radio(self) -> Radio:
+        if self._radio is None:
+            world = self._world
+            self._radio = Radio(world.env, world.network, self.meter, world.recorder)
+            self._radio.away_cause = self._away_cause
+        return self._radio
+
+    @property
+    def _shop(self) -> Workshop:
+        if self._workshop is None:
+            world, hardware = self._world, self.hardware
+            worker = Worker(world.env, self.name, hardware.compute, hardware.memory, self.meter, world.recorder)
+            worker.away_cause = self._away_cause
+            self._workshop = Workshop(
+                self.name,
+                worker,
+                world.plane,
+                world.names,
+                world.label,
+                hardware.step_overhead_s,
+                hardware.memory_overhead_bytes,
+            )
+        return self._workshop
+
+    @property
+    def _worker(self) -> Worker:
+        return self._shop.worker
+
+
+def _shipments(device: Device, peer: str, direction: str, payload: Payload) -> list[Shipment]:
+    """One row's worth of facts for each part of ``payload``."""
+    world = device._world
+    if isinstance(payload, Bundle):
+        return [shipment for part in payload.parts for shipment in _shipments(device, peer, direction, part)]
+    transfer_id, _ = world.names.new(direction, device.name, None)
+    if isinstance(payload, Model):
+        size_bytes = world.weight_bytes(payload.architecture)
+        return [Shipment(transfer_id, device.name, peer, direction, "weights", size_bytes, payload.id)]
+    if isinstance(payload, Message):
+        return [Shipment(transfer_id, device.name, peer, direction, "control", payload.size_bytes)]
+    taken = len(payload.view) > 0
+    return [
+        Shipment(
+            transfer_id,
+            device.name,
+            peer,
+            direction,
+            "data",
+            payload.size_bytes,
+            data_device=payload.device,
+            data_from_s=payload.from_s if taken else None,
+            data_to_s=payload.to_s if taken else None,
+            data_phase=payload.phase if taken else None,
+        )
+    ]
+
+
+__all__ = ["Device", "Hardware", "Payload", "Training"]

@@ -1,0 +1,104 @@
+"""What travels and what is computed with: models, messages, and the lineage that says whose data a model has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..data import Samples
+    from ..jobs import Handle
+    from ..models import Architecture
+
+
+class Lineage:
+    """Per device, the highest data phase among the samples in a model's history (``semantics``: *informed*).
+
+    A device's data phase counts the changes of its data so far; phase 0 (before any drift) informs nothing and is not
+    kept. A model is informed by a drift of a device when its lineage holds that device at the drift's phase or later.
+    Immutable. Models that descend from one global model share that model's map and add only their own few devices.
+    """
+
+    __slots__ = ("_base", "_own")
+
+    def __init__(self, base: Mapping[str, int] | None = None, own: Mapping[str, int] | None = None) -> None:
+        self._base: Mapping[str, int] = base if base is not None else {}
+        self._own: Mapping[str, int] = own if own is not None else {}
+
+    def phase_of(self, device: str) -> int:
+        """The highest phase of ``device``'s samples in this lineage; 0 if none informs."""
+        return max(self._base.get(device, 0), self._own.get(device, 0))
+
+    def with_samples(self, seen: Iterable[tuple[str, int]]) -> Lineage:
+        """This lineage after training on samples of ``(device, phase)``."""
+        own = dict(self._own)
+        for device, phase in seen:
+            if phase > max(own.get(device, 0), self._base.get(device, 0)):
+                own[device] = phase
+        if len(own) > 64:
+            return Lineage(_union([self._base, own]))
+        return Lineage(self._base, own)
+
+    @staticmethod
+    def merged(lineages: Iterable[Lineage]) -> Lineage:
+        """The lineage of a model made from several."""
+        maps: dict[int, Mapping[str, int]] = {}
+        for lineage in lineages:
+            for part in (lineage._base, lineage._own):
+                if part:
+                    maps[id(part)] = part
+        if not maps:
+            return Lineage()
+        if len(maps) == 1:
+            return Lineage(next(iter(maps.values())))
+        return Lineage(_union(maps.values()))
+
+
+def _union(maps: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    union: dict[str, int] = {}
+    for part in maps:
+        for device, phase in part.items():
+            if phase > union.get(device, 0):
+                union[device] = phase
+    return union
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A model in the simulated world: its weights may not be computed yet, everything else is known.
+
+    Attributes
+    ----------
+    id
+        Readable, unique within a world, e.g. ``camera-3/train/7``.
+    architecture
+        What kind of network it is; its costs follow from it.
+    state
+        The handle of the weights in the work plane (``dict[str, Tensor]``).
+    lineage
+        Whose samples it was trained on, by data phase.
+    scored
+        Whose samples took part in deriving it by scores alone (ECLM's importance), by data phase.
+    """
+
+    id: str
+    architecture: Architecture
+    state: Handle
+    lineage: Lineage = Lineage()
+    scored: Lineage = Lineage()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """A control message: what it holds, and its size on the wire (``size_bytes``, at least 0)."""
+
+    size_bytes: int
+    content: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """Several payloads sent as one transfer, e.g. a model together with the samples it was trained on."""
+
+    parts: tuple[Model | Samples | Message, ...]

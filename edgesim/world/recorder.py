@@ -1,0 +1,221 @@
+"""Where the world plane's rows are made: every verb and every change of the environment writes its own row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from simpy import Environment
+
+from ..tables import WorldTables
+
+if TYPE_CHECKING:
+    from ..data import Samples
+    from ..jobs import Handle
+    from .drift import Strike
+    from .memory import Memory
+    from .payload import Model
+    from .radio import Shipment
+    from .worker import Work
+
+
+class Recorder:
+    """Turns what happens in one world into rows, at the virtual time at which it happens.
+
+    Parameters
+    ----------
+    env
+        The SimPy environment: its clock dates the rows.
+    tables
+        The world's rows.
+    read_evaluation
+        Turns the value of an evaluation's handle into the cells ``(correct, accuracy, loss)``.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        tables: WorldTables,
+        read_evaluation: Callable[[Any], Sequence[float | int | None]],
+    ) -> None:
+        self._env = env
+        self._transfers = tables.adder("transfers")
+        self._computations = tables.adder("computations")
+        self._deployments = tables.adder("deployments")
+        self._drifts = tables.adder("drifts")
+        self._accuracy = tables.adder("accuracy", read=read_evaluation)
+        self._memory = tables.adder("memory")
+        self._availability = tables.adder("availability")
+        self._energy = tables.adder("energy")
+        self._serving = tables.adder("serving")
+        self._environment = tables.adder("environment")
+
+    def transfer(
+        self,
+        shipment: Shipment,
+        start_s: float,
+        sent_bytes: float,
+        status: str,
+        cause: str,
+        energy_j: float | None,
+    ) -> None:
+        """A transfer is over, or is still under way at the horizon (``in_flight``)."""
+        self._transfers(
+            shipment.transfer_id,
+            shipment.device,
+            shipment.peer,
+            shipment.direction,
+            shipment.kind,
+            start_s,
+            None if status == "in_flight" else self._env.now,
+            shipment.size_bytes,
+            sent_bytes,
+            status,
+            cause,
+            energy_j,
+            shipment.model_id,
+            shipment.data_device,
+            shipment.data_from_s,
+            shipment.data_to_s,
+            shipment.data_phase,
+        )
+
+    def computation(
+        self,
+        node: str,
+        work: Work,
+        *,
+        start_s: float,
+        done_flops: float,
+        available_bytes: int | None,
+        busy_s: float,
+        energy_j: float | None,
+        status: str,
+        cause: str,
+    ) -> None:
+        """A job is over, was refused, or is still running at the horizon (``running``)."""
+        taken = [samples for samples in work.data if len(samples.view)]
+        self._computations(
+            work.job_id,
+            node,
+            work.kind,
+            start_s,
+            None if status == "running" else self._env.now,
+            work.flops,
+            done_flops,
+            work.samples or None,
+            work.batch_size or None,
+            work.memory_bytes,
+            available_bytes,
+            busy_s,
+            energy_j,
+            status,
+            cause,
+            min((samples.from_s for samples in taken), default=None),
+            max((samples.to_s for samples in taken), default=None),
+            ";".join(f"{samples.device}@{samples.phase}" for samples in taken),
+            ";".join(work.input_model_ids),
+            work.output_model_id,
+        )
+
+    def offline(self, work: Work) -> None:
+        """Something was computed in the cloud before time 0: no virtual time, but its FLOPs are told."""
+        self.computation(
+            "cloud",
+            work,
+            start_s=0.0,
+            done_flops=work.flops,
+            available_bytes=None,
+            busy_s=0.0,
+            energy_j=None,
+            status="offline",
+            cause="",
+        )
+
+    def memory(self, node: str, event: str, work: Work, memory: Memory) -> None:
+        """A job took or gave back memory, was killed for it, or was refused."""
+        self._memory(
+            node,
+            self._env.now,
+            event,
+            work.job_id,
+            memory.used_bytes,
+            work.memory_bytes,
+            memory.available_bytes,
+        )
+
+    def deployment(
+        self,
+        device: str,
+        cause: str,
+        serving: str,
+        model: Model,
+        size_bytes: int,
+        *,
+        informed_by: str,
+        cohort_informed_by: str,
+        score_informed_by: str,
+    ) -> None:
+        """Another model serves a device from now on."""
+        self._deployments(
+            device,
+            self._env.now,
+            cause,
+            serving,
+            model.id,
+            model.architecture.name,
+            size_bytes,
+            informed_by,
+            cohort_informed_by,
+            score_informed_by,
+        )
+
+    def drift(self, strike: Strike, device: str, phase: int, replaced_samples: int) -> None:
+        """A device's data changed."""
+        self._drifts(
+            strike.drift_id(device),
+            strike.episode_id(device),
+            strike.cohort_id,
+            strike.name,
+            device,
+            self._env.now,
+            phase,
+            strike.step,
+            strike.steps,
+            strike.opens_episode,
+            strike.kind,
+            replaced_samples,
+            strike.detail,
+        )
+
+    def accuracy(
+        self,
+        device: str,
+        cause: str,
+        view: str,
+        serving: str,
+        model_id: str,
+        samples: int,
+        evaluation: Handle | None,
+    ) -> None:
+        """A device's accuracy changes to what ``evaluation`` will turn out to be."""
+        self._accuracy(device, self._env.now, cause, view, serving, model_id, samples, evaluation)
+
+    def availability(self, device: str, state: str, cause: str) -> None:
+        """A device came or went."""
+        self._availability(device, self._env.now, state, cause)
+
+    def energy(self, device: str, online_s: float, totals_j: tuple[float, float, float] | None) -> None:
+        """What a device has spent in all: idle, compute, radio; ``None`` where its power is not known."""
+        if totals_j is None:
+            self._energy(device, online_s, None, None, None, None)
+        else:
+            self._energy(device, online_s, *totals_j, sum(totals_j))
+
+    def serving(self, device: str, *cells: float | str | None) -> None:
+        """A stretch of serving; the cells in the order of the table's columns after ``device``."""
+        self._serving(device, *cells)
+
+    def environment(self, device: str, resource: str, time_s: float, value: float) -> None:
+        """A step of one of the environment's signals."""
+        self._environment(device, resource, time_s, value)

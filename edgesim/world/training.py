@@ -1,0 +1,211 @@
+"""The verbs that compute, the same on a device and in the cloud: train, score, average, solve.
+
+What a verb costs follows from the architecture and the number of samples; what it computes is submitted to the work
+plane in the same instant, so virtual time never waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..jobs import Label, Plane
+from ..models import cost
+from .payload import Lineage, Model
+from .verbs import Steps
+from .worker import Work, Worker, phases_of
+
+if TYPE_CHECKING:
+    from ..data import Samples
+    from ..jobs import Handle
+    from .names import Names
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a model is trained.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the samples, at least 0.
+    batch_size
+        Samples per optimizer step, at least 1.
+    accumulate
+        Each optimizer step is done in so many smaller batches, at least 1: less memory, the same step.
+    learning_rate
+        Greater than 0.
+    optimizer
+        ``sgd``, ``momentum`` (0.9) or ``adam``.
+    """
+
+    epochs: int = 1
+    batch_size: int = 16
+    accumulate: int = 1
+    learning_rate: float = 0.05
+    optimizer: str = "sgd"
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples that are in memory at a time."""
+        return math.ceil(self.batch_size / self.accumulate)
+
+    def but(self, **changes: Any) -> Training:
+        """The same with some settings replaced; ``None`` leaves a setting as it is."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where one node's computing verbs happen.
+
+    Attributes
+    ----------
+    node
+        The node's name.
+    worker
+        Its processor and memory.
+    plane
+        The work plane.
+    names
+        Unique names of jobs and their seeds.
+    learner
+        The learner's label, for messages.
+    step_overhead_s
+        Seconds added per training step.
+    memory_overhead_bytes
+        Bytes that the training framework needs on top of the model's own.
+    """
+
+    node: str
+    worker: Worker
+    plane: Plane
+    names: Names
+    learner: str
+    step_overhead_s: float = 0.0
+    memory_overhead_bytes: int = 0
+
+    def train(
+        self, model: Model, data: Sequence[Samples], how: Training, tag: str | int | None, now_s: float
+    ) -> Steps[Model]:
+        """Train ``model`` on all of ``data`` together; see ``Device.train``."""
+        from ..jobs.arithmetic import train
+
+        count = sum(len(samples.view) for samples in data)
+        costs = cost(model.architecture)
+        job_id, seed = self.names.new("train", self.node, tag)
+        steps = how.epochs * math.ceil(count / how.batch_size) * how.accumulate
+        work = Work(
+            job_id=job_id,
+            kind="train",
+            flops=how.epochs * count * costs.train_flops_per_sample,
+            memory_bytes=costs.training_memory_bytes(how.micro_batch_size, how.optimizer)
+            + self.memory_overhead_bytes,
+            overhead_s=steps * self.step_overhead_s,
+            samples=count,
+            batch_size=how.micro_batch_size,
+            data=tuple(data),
+            input_model_ids=(model.id,),
+            output_model_id=job_id,
+        )
+        state = self.plane.submit(
+            train,
+            model.state,
+            *[samples.view for samples in data],
+            label=Label(self.learner, self.node, now_s, job_id),
+            seed=seed,
+            architecture=model.architecture,
+            epochs=how.epochs,
+            batch_size=how.batch_size,
+            accumulate=how.accumulate,
+            learning_rate=how.learning_rate,
+            optimizer=how.optimizer,
+        )
+        yield from self.worker.compute(work)
+        return Model(
+            job_id,
+            model.architecture,
+            state,
+            model.lineage.with_samples(phases_of([samples for samples in data if len(samples.view)])),
+            model.scored,
+        )
+
+    def average(
+        self, models: Sequence[Model], weights: Sequence[float] | None, tag: str | int | None, now_s: float
+    ) -> Steps[Model]:
+        """Average ``models`` of one architecture; see ``Cloud.average``."""
+        from ..jobs.arithmetic import average
+
+        if not models:
+            raise ValueError("average() needs at least one model")
+        architecture = models[0].architecture
+        if any(model.architecture != architecture for model in models):
+            raise ValueError("average() needs models of one architecture")
+        if weights is not None and len(weights) != len(models):
+            raise ValueError(f"average() got {len(weights)} weights for {len(models)} models")
+        job_id, _ = self.names.new("average", self.node, tag)
+        costs = cost(architecture)
+        work = Work(
+            job_id=job_id,
+            kind="average",
+            flops=2.0 * costs.parameters * len(models),  # a multiplication and an addition each
+            memory_bytes=2 * costs.weight_bytes,  # the sum and one summand: models are added as they come
+            input_model_ids=tuple(model.id for model in models),
+            output_model_id=job_id,
+        )
+        state = self.plane.submit(
+            average,
+            *[model.state for model in models],
+            label=Label(self.learner, self.node, now_s, job_id),
+            weights=None if weights is None else tuple(float(weight) for weight in weights),
+        )
+        yield from self.worker.compute(work)
+        return Model(
+            job_id,
+            architecture,
+            state,
+            Lineage.merged(model.lineage for model in models),
+            Lineage.merged(model.scored for model in models),
+        )
+
+    def score(
+        self,
+        model: Model,
+        data: Sequence[Samples],
+        function: Callable[..., Any],
+        parameters: dict[str, Any],
+        tag: str | int | None,
+        now_s: float,
+    ) -> Steps[Handle]:
+        """Run ``model`` forward over ``data``; see ``Device.score``."""
+        costs = cost(model.architecture)
+        count = sum(len(samples.view) for samples in data)
+        job_id, seed = self.names.new("score", self.node, tag)
+        work = Work(
+            job_id=job_id,
+            kind="score",
+            flops=count * costs.forward_flops_per_sample,
+            memory_bytes=costs.inference_memory_bytes,
+            samples=count,
+            batch_size=1,
+            data=tuple(data),
+            input_model_ids=(model.id,),
+        )
+        scores = self.plane.submit(
+            function,
+            model.state,
+            *[samples.view for samples in data],
+            label=Label(self.learner, self.node, now_s, job_id),
+            seed=seed,
+            architecture=model.architecture,
+            **parameters,
+        )
+        yield from self.worker.compute(work)
+        return scores
+
+    def solve(self, flops: float, tag: str | int | None) -> Steps[None]:
+        """Spend a declared number of FLOPs on a decision; see ``Cloud.solve``."""
+        job_id, _ = self.names.new("solve", self.node, tag)
+        yield from self.worker.compute(Work(job_id=job_id, kind="solve", flops=flops, memory_bytes=0))

@@ -1,0 +1,191 @@
+"""What a learner yields: a verb (something a node does, which takes virtual time) and a gathering of verbs.
+
+Both are SimPy events, so plain SimPy composes with them (``&``, ``|``, processes, interrupts). A verb that fails with
+a ``VerbFailure`` and that nobody waits for does not stop the simulation: its row says what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from simpy import Environment
+from simpy.events import Event, Process
+from simpy.exceptions import Interrupt
+
+from ..errors import Killed, VerbFailure
+from .priorities import LEARNER
+from .schedule import call_at
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+Steps = Generator[Event, Any, T]
+"""The steps of a verb: yields SimPy events, returns the verb's value."""
+
+
+def _tolerate_failures(event: Event) -> None:
+    if isinstance(event.value, VerbFailure):
+        event.defused = True
+
+
+class Verb(Process, Generic[T]):
+    """Something that takes virtual time, as an event whose value is its result.
+
+    Parameters
+    ----------
+    env
+        The SimPy environment.
+    steps
+        A generator of SimPy events that returns the value.
+    """
+
+    def __init__(self, env: Environment, steps: Steps[T]) -> None:
+        super().__init__(env, steps)
+        assert self.callbacks is not None
+        self.callbacks.append(_tolerate_failures)
+
+    def then(self, following: Callable[[T], Event]) -> Verb[Any]:
+        """Do ``following(value)`` when this verb is done; the new verb fails if either of the two does."""
+        return Verb(self.env, _chain(self, following))
+
+    def cancel(self) -> None:
+        """Give up: what has been sent or computed so far is logged as wasted, the verb fails with its own failure.
+
+        Cancelling a verb that is done changes nothing.
+        """
+        if self.is_alive:
+            self.interrupt("cancelled")
+
+
+def _chain(first: Verb[T], following: Callable[[T], Event]) -> Steps[Any]:
+    try:
+        value = yield first
+    except Interrupt as interruption:
+        if first.is_alive:
+            first.interrupt(interruption.cause)
+        raise Killed(str(interruption.cause), 0.0, 0.0) from None
+    second = following(value)
+    try:
+        return (yield second)
+    except Interrupt as interruption:
+        if isinstance(second, Process) and second.is_alive:
+            second.interrupt(interruption.cause)
+        raise Killed(str(interruption.cause), 0.0, 0.0) from None
+
+
+class Gathered(Sequence[T]):
+    """What a gathering brought in: the values of the verbs that succeeded, in the order they were given.
+
+    Attributes
+    ----------
+    indices
+        The position, among all gathered verbs, of each value.
+    failures
+        ``(position, failure)`` of each verb that failed.
+    missing
+        Positions of the verbs that were still under way when the deadline passed or the quorum was reached.
+    """
+
+    __slots__ = ("_values", "failures", "indices", "missing")
+
+    def __init__(
+        self,
+        values: Sequence[T],
+        indices: Sequence[int],
+        failures: Sequence[tuple[int, VerbFailure]],
+        missing: Sequence[int],
+    ) -> None:
+        self._values = tuple(values)
+        self.indices = tuple(indices)
+        self.failures = tuple(failures)
+        self.missing = tuple(missing)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._values)
+
+    def __repr__(self) -> str:
+        return f"Gathered({len(self._values)} values, {len(self.failures)} failures, {len(self.missing)} missing)"
+
+
+class Gather(Event, Generic[T]):
+    """Waits for many verbs at once; one that fails lets the rest go on.
+
+    Succeeds with a ``Gathered`` when all verbs are over, when ``quorum`` of them have succeeded, or when ``deadline_s``
+    seconds have passed, whichever is first. What is late goes on in the background and costs what it costs.
+
+    Parameters
+    ----------
+    env
+        The SimPy environment.
+    verbs
+        Any SimPy events; none at all gives an empty result at once.
+    deadline_s
+        Seconds from now, at least 0, or None.
+    quorum
+        A number of successes, at least 1, or None for all.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        verbs: Iterable[Event],
+        *,
+        deadline_s: float | None = None,
+        quorum: int | None = None,
+    ) -> None:
+        super().__init__(env)
+        if quorum is not None and quorum < 1:
+            raise ValueError(f"a quorum is at least 1, not {quorum}")
+        self._verbs = tuple(verbs)
+        self._quorum = quorum
+        self._open = len(self._verbs)
+        self._succeeded = 0
+        for verb in self._verbs:
+            if verb.callbacks is None:
+                self._count(verb)
+            else:
+                verb.callbacks.append(self._count)
+        if not self._verbs:
+            self._close()
+        elif deadline_s is not None and not self.triggered:
+            # After everything that completes at this very instant: a result that arrives on the deadline is in time.
+            call_at(env, env.now + deadline_s, LEARNER, self._on_deadline)
+
+    def _count(self, verb: Event) -> None:
+        self._open -= 1
+        if verb.ok:
+            self._succeeded += 1
+        elif isinstance(verb.value, VerbFailure):
+            verb.defused = True
+        else:
+            return  # a bug, not something the world did: SimPy stops the run with it
+        if self.triggered:
+            return
+        if self._open == 0 or (self._quorum is not None and self._succeeded >= self._quorum):
+            self._close()
+
+    def _on_deadline(self) -> None:
+        if not self.triggered:
+            self._close()
+
+    def _close(self) -> None:
+        values: list[T] = []
+        indices: list[int] = []
+        failures: list[tuple[int, VerbFailure]] = []
+        missing: list[int] = []
+        for position, verb in enumerate(self._verbs):
+            if not verb.processed:
+                missing.append(position)
+            elif verb.ok:
+                values.append(verb.value)
+                indices.append(position)
+            else:
+                failures.append((position, verb.value))
+        self.succeed(Gathered(values, indices, failures, missing))

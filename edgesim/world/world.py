@@ -1,0 +1,284 @@
+"""One world: one learner under one seed, living in the environment of that seed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from simpy.events import Event, Process
+
+from ..errors import UserError
+from ..jobs import Label, Plane
+from ..models import Architecture, weight_bytes
+from ..tables import WorldTables
+from .cloud import Cloud
+from .device import Device
+from .drift import Strike
+from .environment import Environment
+from .names import Names
+from .network import Network
+from .offline import Offline
+from .payload import Lineage, Model
+from .priorities import ENVIRONMENT, LEARNER
+from .recorder import Recorder
+from .schedule import Clock, call_at
+from .serving import Requests
+from .training import Training
+from .verbs import Gather
+
+if TYPE_CHECKING:
+    from ..data import View
+
+
+class World:
+    """What a learner lives in: devices, a cloud, and virtual time.
+
+    Attributes
+    ----------
+    devices
+        All devices, in the order of the scenario.
+    cloud
+        The cloud.
+    training
+        How models are trained where a verb does not say otherwise.
+    horizon_s
+        When the simulation ends.
+    seed
+        The world's seed.
+    initial
+        The model that every device serves at time 0.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        plane: Plane,
+        tables: WorldTables,
+        *,
+        label: str,
+        oracle: bool,
+        model: Model,
+        offline: Offline,
+    ) -> None:
+        self.environment = environment
+        self.plane = plane
+        self.label = label
+        self.seed = environment.seed
+        self.horizon_s = environment.scenario.horizon
+        self.training = environment.training
+        self.env = Clock()
+        self.names = Names(environment.seed)
+        self.network = Network(self.env)
+        self.recorder = Recorder(self.env, tables, _cells)
+        self.initial = model
+        self._offline = offline
+        self._oracle = oracle
+        self._codec = environment.scenario.training.codec
+        self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
+        self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
+        self._informed: dict[tuple[str, str], bool] = {}
+        self._requests: dict[int, Requests] = {}
+        self.cloud = Cloud(self, environment.cloud)
+        self.devices: Sequence[Device] = [
+            Device(self, index, name, group, hardware, model)
+            for index, (name, group, hardware) in enumerate(environment.devices())
+        ]
+        for work in offline.work:
+            self.recorder.offline(work)
+        self._record_environment()
+        for device in self.devices:
+            self.recorder.availability(device.name, "online", "start")
+        self._open_requests()
+        for device in self.devices:
+            device.serve(model, "device", "start")
+        self._schedule()
+
+    # The verbs of the world -----------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """Virtual time in seconds."""
+        return self.env.now
+
+    def sleep(self, duration_s: float) -> Event:
+        """Wait for ``duration_s`` seconds, at least 0; wakes after all that completes at that instant."""
+        if duration_s < 0:
+            raise ValueError(f"cannot sleep for {duration_s} s")
+        event = Event(self.env)
+        event._ok = True
+        event._value = None
+        self.env.schedule(event, priority=LEARNER, delay=duration_s)
+        return event
+
+    def gather(
+        self, verbs: Iterable[Event], *, deadline_s: float | None = None, quorum: int | None = None
+    ) -> Gather[Any]:
+        """Wait for many verbs; see ``Gather``. One that fails lets the rest go on."""
+        return Gather(self.env, verbs, deadline_s=deadline_s, quorum=quorum)
+
+    def process(self, steps: Generator[Event, Any, Any]) -> Process:
+        """Let a generator over verbs run beside this one, e.g. one a device; a failure it does not catch stops the run."""
+        return self.env.process(steps)
+
+    def rng(self, *name: str | int) -> np.random.Generator:
+        """The learner's own random stream called ``name``, e.g. ``world.rng("clients", round)``. Each name once."""
+        from ..seeds import stream
+
+        self.names.claim("rng", *name)
+        return stream(self.seed, "learner", *name)
+
+    def untrained(self, tag: str | int) -> Model:
+        """A freshly initialised model of the scenario's architecture; each tag draws other weights. Takes no time."""
+        return self._offline.untrained(tag=tag)
+
+    # What the nodes need of it --------------------------------------------------------------------------------------
+
+    def weight_bytes(self, architecture: Architecture) -> int:
+        """Bytes of a model on the wire, as the scenario's codec packs it."""
+        return weight_bytes(architecture, self._codec)
+
+    def require_oracle(self) -> None:
+        """Refuse the true instants of drifts to a learner that has not said that it uses them."""
+        if not self._oracle:
+            raise UserError(
+                f"learner {self.label!r} waits for the true instant of a drift: its `oracle` must say so"
+            )
+
+    def observe(self, device: Device, cause: str) -> None:
+        """The observer's evaluation of what serves ``device`` on its data now: no time, no bytes, no energy."""
+        phase = device.data.phase if self._knows_data(device) else 0
+        views = self.environment.scenario.evaluation.forgetting_views
+        for back in range(min(views, phase) + 1):
+            name = f"previous-{back}" if back else "current"
+            view = device.data.test_view(phase - back) if self.plane.computes else None
+            self._evaluate(device, cause, name, view)
+
+    def record_deployment(self, device: Device, cause: str) -> None:
+        """Record what serves ``device`` from now on, and which of its drifts that model knows of."""
+        model = device.model
+        self.recorder.deployment(
+            device.name,
+            cause,
+            device.serving,
+            model,
+            self.weight_bytes(model.architecture),
+            informed_by=self._informed_by(device, model.lineage),
+            cohort_informed_by=self._cohort_informed_by(device, model),
+            score_informed_by=self._informed_by(device, model.scored),
+        )
+
+    def serving_changed(self, device: Device) -> None:
+        """What answers a device's requests, or whether anything can, is about to change."""
+        requests = self._requests.get(device.index)
+        if requests is not None:
+            requests.close_interval(self.env.now)
+
+    def close(self) -> None:
+        """Record what is unfinished at the horizon, and the totals."""
+        for device in self.devices:
+            self.serving_changed(device)
+            device.close()
+        self.cloud.close()
+
+    # Its own ------------------------------------------------------------------------------------------------------
+
+    def _evaluate(self, device: Device, cause: str, name: str, view: View | None) -> None:
+        from ..jobs.arithmetic import evaluate
+
+        handle = None
+        if view is not None:
+            handle = self.plane.submit(
+                evaluate,
+                device.model.state,
+                view,
+                label=Label(self.label, device.name, self.env.now, "evaluate"),
+                architecture=device.model.architecture,
+            )
+        samples = self.environment.scenario.data.test_samples
+        self.recorder.accuracy(device.name, cause, name, device.serving, device.model.id, samples, handle)
+
+    def _knows_data(self, device: Device) -> bool:
+        return self.plane.computes or device.index in self._struck
+
+    def _schedule(self) -> None:
+        for strike in self.environment.strikes:
+            call_at(self.env, strike.time_s, ENVIRONMENT, lambda strike=strike: self._strike(strike))
+        for device in self.devices:
+            for start_s, end_s in device.hardware.away:
+                call_at(self.env, start_s, ENVIRONMENT, lambda device=device: device.leave("schedule"))
+                call_at(self.env, end_s, ENVIRONMENT, lambda device=device: device.join("schedule"))
+
+    def _strike(self, strike: Strike) -> None:
+        cohort = self._cohorts.setdefault(strike.cohort_id, {})
+        for index in strike.devices:
+            device = self.devices[index]
+            self.serving_changed(device)
+            replaced = device.data.change(self.env.now, strike.change(device.data))
+            phase = device.data.phase
+            self._struck.setdefault(index, []).append((phase, strike))
+            if strike.opens_episode:
+                cohort[device.name] = phase
+            self.recorder.drift(strike, device.name, phase, replaced)
+            self.observe(device, "replacement" if strike.kind == "replacement" else "drift")
+            device.drifted()
+
+    def _informed_by(self, device: Device, lineage: Lineage) -> str:
+        known = lineage.phase_of(device.name)
+        for phase, strike in reversed(self._struck.get(device.index, ())):
+            if phase <= known:
+                return strike.drift_id(device.name)
+        return ""
+
+    def _cohort_informed_by(self, device: Device, model: Model) -> str:
+        for _, strike in reversed(self._struck.get(device.index, ())):
+            if self._knows_cohort(model, strike.cohort_id):
+                return strike.drift_id(device.name)
+        return ""
+
+    def _knows_cohort(self, model: Model, cohort_id: str) -> bool:
+        key = (model.id, cohort_id)
+        if key not in self._informed:
+            members = self._cohorts[cohort_id].items()
+            self._informed[key] = any(model.lineage.phase_of(name) >= phase for name, phase in members)
+        return self._informed[key]
+
+    def _record_environment(self) -> None:
+        """Write every signal of the environment, step by step, as it will be whatever the learner does."""
+        if not self.environment.scenario.record.environment:
+            return
+        cloud = self.environment.cloud
+        record = self.recorder.environment
+        nodes = {
+            "cloud": {
+                "compute": cloud.compute,
+                "memory": cloud.memory,
+                "ingress": cloud.ingress,
+                "egress": cloud.egress,
+            }
+        }
+        for device in self.devices:
+            of = device.hardware
+            nodes[device.name] = {
+                "compute": of.compute,
+                "memory": of.memory,
+                "uplink": of.uplink,
+                "downlink": of.downlink,
+            }
+        for name, signals in nodes.items():
+            for resource, signal in signals.items():
+                for start_s, _, value in signal.pieces(0.0, self.horizon_s):
+                    record(name, resource, start_s, value)
+
+    def _open_requests(self) -> None:
+        for device in self.devices:
+            if device.hardware.requests is not None:
+                self._requests[device.index] = Requests(self, device)
+
+
+def _cells(evaluation: Any) -> tuple[int, float | None, float | None]:
+    """``(correct, accuracy, loss)`` of an ``Evaluation``."""
+    samples = evaluation.samples
+    if samples == 0:
+        return 0, None, None
+    return evaluation.correct, evaluation.correct / samples, evaluation.loss_sum / samples

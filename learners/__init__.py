@@ -1,0 +1,1 @@
+"""The paradigms that come with edgesim, one module each, written only against edgesim's public contract."""

@@ -1,0 +1,113 @@
+"""ECAvg: edge models are averaged in the cloud and fine-tuned there on the combined data.
+
+Source: Edge-Cloud Averaging, arXiv 2310.03823 (ICCE 2024). The paper's five steps are the five lines of ``_round``;
+what it does not state (epochs, optimizer, split) is a parameter here or in the scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edgesim import Bundle, Device, Event, Learner, LearnerParams, Model, Samples, VerbFailure, World
+from edgesim.scenario import PositiveSeconds, Seconds
+
+
+class ECAvg(Learner):
+    """Devices train on their own data; the cloud averages their models and fine-tunes on the combined data.
+
+    1. each edge e trains a local model on its own data D_e; 2. it sends its weights w_e and D_e up;
+    3. the cloud averages, w = (1/E) sum_e w_e; 4. it fine-tunes w on the union of the D_e;
+    5. the edges replace their weights with the result.
+    """
+
+    class Params(LearnerParams):
+        """What can be chosen."""
+
+        edge_epochs: int = Field(3, ge=0, description="Passes over its own data on each device (step 1).")
+        server_epochs: int = Field(3, ge=0, description="Passes over the combined data in the cloud (step 4).")
+        init: Literal["average", "pretrained"] = Field(
+            "average",
+            description="What the cloud fine-tunes: the average of the edges, or the pretrained model (comparison).",
+        )
+        edge_start: Literal["pretrained", "shared", "separate"] = Field(
+            "pretrained",
+            description="What the edges start from: the pretrained model, one random model, or one each.",
+        )
+        at: Seconds = Field(0.0, description="When the (first) round starts.")
+        every: PositiveSeconds | None = Field(None, description="Repeat after this time; by default one shot.")
+        deadline: PositiveSeconds | None = Field(
+            None, description="How long the cloud waits for the edges of a round; by default for all of them."
+        )
+
+    params: Params
+
+    def prepare(self, offline: Any) -> Model:
+        """Serve the pretrained model at first, or an untrained one where the edges start from random weights."""
+        if self.params.edge_start == "pretrained":
+            model: Model = offline.pretrained()
+            return model
+        return offline.untrained()  # type: ignore[no-any-return]
+
+    def run(self, world: World) -> Generator[Event, Any, None]:
+        """One round, or one every so often; the server keeps the data that it has been sent."""
+        yield world.sleep(self.params.at)
+        combined: list[Samples] = []
+        edges = {device: self._start(world, device) for device in world.devices}
+        while True:
+            began_s = world.now
+            yield from self._round(world, edges, combined)
+            if self.params.every is None:
+                return
+            # Rounds start on a grid of `every`; one that takes longer than that skips the starts that it missed.
+            missed = (world.now - began_s) // self.params.every
+            yield world.sleep(began_s + (missed + 1) * self.params.every - world.now)
+
+    def _round(
+        self, world: World, edges: dict[Device, Model], combined: list[Samples]
+    ) -> Generator[Event, Any, None]:
+        sent = yield world.gather(
+            (world.process(self._edge(device, edges[device])) for device in world.devices),
+            deadline_s=self.params.deadline,
+        )
+        bundles = [bundle for bundle in sent if bundle is not None]
+        if not bundles:
+            return
+        combined += [samples for _, samples in bundles]
+        try:
+            if self.params.init == "average":
+                server = yield world.cloud.average(model for model, _ in bundles)
+            else:
+                server = world.initial
+            server = yield world.cloud.train(server, combined, epochs=self.params.server_epochs)
+        except VerbFailure:
+            return
+        yield world.gather(
+            (world.process(self._replace(device, server, edges)) for device in world.devices),
+            deadline_s=self.params.deadline,
+        )
+
+    def _start(self, world: World, device: Device) -> Model:
+        if self.params.edge_start == "separate":
+            return world.untrained(device.name)
+        return world.initial
+
+    def _edge(self, device: Device, start: Model) -> Generator[Event, Any, tuple[Model, Samples] | None]:
+        samples = device.new_samples()
+        try:
+            model = yield device.train(start, epochs=self.params.edge_epochs)
+            yield device.deploy(model)
+            yield device.upload(Bundle((model, samples)))
+        except VerbFailure:
+            return None
+        return model, samples
+
+    def _replace(self, device: Device, server: Model, edges: dict[Device, Model]) -> Generator[Event, Any, None]:
+        try:
+            yield device.download(server)
+            yield device.deploy(server)
+        except VerbFailure:
+            return
+        edges[device] = server

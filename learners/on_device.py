@@ -1,0 +1,78 @@
+"""On-device adaptation: each device fine-tunes its own model on its own data and sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edgesim import Device, Event, Learner, LearnerParams, Model, Trigger, VerbFailure, World, minutes
+from edgesim.scenario import Seconds
+
+
+class OnDevice(Learner):
+    """Each device fine-tunes its own model on the labelled samples in its buffer; no bytes leave it."""
+
+    class Params(LearnerParams):
+        """What can be chosen."""
+
+        trigger: Trigger = Field(
+            Trigger(every=minutes(5)),
+            description="When a device adapts: {every: 5 min}, or `drift`, the true instant (an oracle).",
+        )
+        collect: Seconds = Field(0.0, description="Wait after the trigger, to collect samples first.")
+        epochs: int = Field(5, ge=1, description="Passes over the samples in the buffer.")
+        start_from: Literal["current", "pretrained"] = Field(
+            "current", description="Fine-tune the model that serves now, or the pretrained one."
+        )
+
+    params: Params
+
+    @property
+    def oracle(self) -> bool:
+        """Whether devices are woken at the true instant of a drift."""
+        return self.params.trigger.oracle
+
+    def run(self, world: World) -> Generator[Event, Any, None]:
+        """Every device lives on its own."""
+        yield world.gather(world.process(self._live(world, device)) for device in world.devices)
+
+    def _live(self, world: World, device: Device) -> Generator[Event, Any, None]:
+        pretrained = device.model
+        due = self.params.trigger.arm(world, device)
+        while True:
+            yield due
+            # Armed before the work starts: a drift during training is not missed.
+            due = self.params.trigger.arm(world, device)
+            if self.params.collect:
+                yield world.sleep(self.params.collect)
+            yield device.wait_until_online()
+            samples = device.samples()
+            if not len(samples):
+                continue
+            start = device.model if self.params.start_from == "current" else pretrained
+            try:
+                model = yield device.train(
+                    start,
+                    samples,
+                    epochs=self.params.epochs,
+                    accumulate=fitting_accumulation(device, start, world.training.batch_size),
+                )
+                yield device.deploy(model)
+            except VerbFailure:
+                continue  # its row says what happened; the device goes on serving what it has
+
+
+def fitting_accumulation(device: Device, model: Model, batch_size: int) -> int:
+    """How many smaller batches make one step that fits into the device's memory now: 1, 2, 4, ..., ``batch_size``.
+
+    Where not even single samples fit, training is tried with single samples and refused by the device.
+    """
+    accumulate = 1
+    while (
+        accumulate < batch_size
+        and device.training_memory_bytes(model, accumulate=accumulate) > device.free_memory_bytes
+    ):
+        accumulate = min(2 * accumulate, batch_size)
+    return accumulate
