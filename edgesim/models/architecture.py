@@ -1,0 +1,109 @@
+"""What a network is, as a value: a name, options, the shape of a sample and the number of classes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ..errors import UserError
+from . import facts
+from .facts import OptionValue
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network without weights; hashable, made by :meth:`of`.
+
+    Attributes
+    ----------
+    name
+        ``mlp``, ``cnn``, ..., ``torchvision:NAME`` or ``package.module:factory``.
+    options
+        All options by name, sorted, lists as tuples.
+    input_shape
+        The shape of a sample, without the batch: ``(features,)`` or ``(channels, height, width)``.
+    classes
+        How many classes it tells apart, at least 1.
+    allow_code
+        Whether a factory may be imported and called. Says who allowed it, not what the network is, so it is
+        no part of the key.
+    """
+
+    name: str
+    options: tuple[tuple[str, OptionValue], ...]
+    input_shape: tuple[int, ...]
+    classes: int
+    allow_code: bool = False
+
+    @staticmethod
+    def of(
+        name: str,
+        options: Mapping[str, object] | None = None,
+        *,
+        input_shape: Sequence[int],
+        classes: int,
+        allow_code: bool = False,
+    ) -> Architecture:
+        """Check a model's name and options, fill in defaults.
+
+        Raises
+        ------
+        UserError
+            Naming every option that is wrong.
+
+        Examples
+        --------
+        >>> Architecture.of("mlp", {"hidden": [32]}, input_shape=(1, 8, 8), classes=10).key
+        'mlp{"dropout": 0.0, "hidden": [32]}(1, 8, 8)->10'
+        """
+        wrong = facts.mistakes(name, options or {}, input_shape, classes)
+        if wrong:
+            raise UserError("; ".join(f"model.{mistake.option}: {mistake.message}" for mistake in wrong))
+        return Architecture(
+            name,
+            facts.resolve(name, options or {}),
+            tuple(int(n) for n in input_shape),
+            int(classes),
+            allow_code,
+        )
+
+    @property
+    def key(self) -> str:
+        """Stable text that differs between different networks.
+
+        For a factory it ends with a hash of the Python files of its top-level package, so that editing the
+        user's code changes the key; reading it imports nothing.
+        """
+        text = f"{self.name}{json.dumps(dict(self.options))}{self.input_shape}->{self.classes}"
+        if facts.source_of(self.name) == "factory":
+            text += f"@{_code_digest(self.name.partition(':')[0])}"
+        return text
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in self.options)
+        return f"{self.name}({given})" if given else self.name
+
+
+@cache
+def _code_digest(module: str) -> str:
+    """Hash the Python files of a module's top-level package; one file for a module on its own."""
+    top = importlib.util.find_spec(module.partition(".")[0])
+    if top is None:
+        raise UserError(f"model.name: there is no module {module!r}")
+    if top.submodule_search_locations:
+        files = sorted(
+            path for folder in top.submodule_search_locations for path in Path(folder).rglob("*.py")
+        )
+    elif top.origin and top.origin.endswith(".py"):
+        files = [Path(top.origin)]
+    else:
+        raise UserError(f"model.name: {module!r} has no Python source to tell its versions apart by")
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
+    return digest.hexdigest()
