@@ -40,8 +40,10 @@ class Dataset:
         Whether a sample belongs to the official test split, or ``None`` where there is none.
     zero, unit
         A feature's value is ``(stored - zero) / unit``: images stored as 0 to 255 have 0 and 255.
+    default_test_share
+        The share to hold out where there is no official test split and nobody names one.
     fingerprint
-        Hash of everything above: equal content, equal fingerprint, in every process.
+        Hash of the content (all of the above but the name and the default share): equal content, equal fingerprint, in every process.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Dataset:
     is_test: npt.NDArray[np.bool_] | None = None
     zero: float = 0.0
     unit: float = 1.0
+    default_test_share: float | None = None
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -104,6 +104,8 @@ class TransformFacts:
         The operation, as in ``transform:`` of a feature drift.
     kinds
         The kinds of data that it applies to.
+    neutral
+        The amount that changes nothing (``jpeg``: the least that its quality can do).
     severities
         The amounts of severities 1 to 5.
     low, high
@@ -118,6 +120,7 @@ class TransformFacts:
 
     name: str
     kinds: frozenset[Kind]
+    neutral: float
     severities: tuple[float, float, float, float, float]
     low: float
     high: float
@@ -142,6 +145,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "brightness",
                 _IMAGE,
+                0.0,
                 (0.05, 0.1, 0.15, 0.2, 0.3),
                 -1.0,
                 1.0,
@@ -152,6 +156,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "contrast",
                 _IMAGE,
+                1.0,
                 (0.75, 0.5, 0.4, 0.3, 0.15),
                 0.0,
                 10.0,
@@ -162,6 +167,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "blur",
                 _IMAGE,
+                0.0,
                 (0.4, 0.6, 0.7, 0.8, 1.0),
                 0.0,
                 32.0,
@@ -172,6 +178,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "noise",
                 _IMAGE | _VECTOR,
+                0.0,
                 (0.04, 0.06, 0.08, 0.09, 0.10),
                 0.0,
                 _INFINITY,
@@ -182,6 +189,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "rotation",
                 _IMAGE,
+                0.0,
                 (11.459, 22.918, 34.377, 45.837, 57.296),
                 -360.0,
                 360.0,
@@ -192,6 +200,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "pixelate",
                 _IMAGE,
+                1.0,
                 (0.95, 0.9, 0.85, 0.75, 0.65),
                 0.01,
                 1.0,
@@ -202,6 +211,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "jpeg",
                 _IMAGE,
+                100.0,
                 (80.0, 65.0, 58.0, 50.0, 40.0),
                 1.0,
                 100.0,
@@ -212,6 +222,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "scale",
                 _VECTOR,
+                1.0,
                 (1.1, 1.2, 1.35, 1.5, 2.0),
                 0.001,
                 1000.0,
@@ -222,6 +233,7 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
             TransformFacts(
                 "offset",
                 _VECTOR,
+                0.0,
                 (0.05, 0.1, 0.2, 0.3, 0.5),
                 -_INFINITY,
                 _INFINITY,
@@ -232,6 +244,21 @@ TRANSFORMS: Mapping[str, TransformFacts] = MappingProxyType(
         )
     }
 )
+
+
+def amount_of(operation: str, severity: float) -> float:
+    """The amount of an operation at a severity from 0 (neutral) to 5, linear between the whole ones.
+
+    >>> amount_of("blur", 3), amount_of("blur", 0), round(amount_of("blur", 0.5), 3)
+    (0.7, 0.0, 0.2)
+    """
+    if not 0 <= severity <= 5:
+        raise ValueError(f"a severity lies between 0 and 5, not at {severity:g}")
+    table = (TRANSFORMS[operation].neutral, *TRANSFORMS[operation].severities)
+    below = min(int(severity), 4)
+    part = severity - below
+    return table[below] if part == 0 else table[below] + (table[below + 1] - table[below]) * part
+
 
 #: Every way to partition the devices' pool: see ``edgesim.data.partitions``.
 PARTITIONS = ("iid", "dirichlet", "classes", "group")
