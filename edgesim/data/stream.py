@@ -1,8 +1,8 @@
 """A device's data over virtual time: first samples, arrivals, labels, a bounded buffer, and drift.
 
-Lazy: nothing happens per sample. What a device holds at a time is worked out when somebody asks, from closed forms
-and named random streams, so it does not depend on who asked before. Sample *numbers* (when, labelled or not, before
-or after which change) cost no random draw; *which* pool samples they are is drawn when a view is used.
+Lazy: nothing happens per sample. What a device holds at a time is worked out when somebody asks, from closed
+forms and named random streams, so it does not depend on who asked before. How many samples there are, since when
+and from which phase costs no random draw; *which* pool samples they are is drawn when a view is used.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgesim.data.arrivals import Arrival, Schedule
+from edgesim.data.buffer import Buffer
 from edgesim.data.dataset import Dataset
 from edgesim.data.draws import checked_prior, draw_block, draw_set
 from edgesim.data.partitions import Share
 from edgesim.data.pools import Pools
+from edgesim.data.timeline import Records, Timeline
 from edgesim.data.transforms import Transform
 from edgesim.data.view import Content, Samples, View
 from edgesim.errors import UserError
@@ -27,7 +29,6 @@ __all__ = ["Arrival", "Change", "DataStream"]
 
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _BLOCK = 128  # arrivals drawn at once; part of what a seed means
 _KEPT_BLOCKS = 256  # drawn blocks remembered a device; others are drawn again when needed
@@ -40,9 +41,11 @@ class Change:
     Attributes
     ----------
     prior
-        The class prior from now on, (class,); ``None`` keeps it. Classes are the data set's own, before any swap.
+        The class prior from now on, (class,); ``None`` keeps it. Classes are the data set's own, before any swap
+        of labels.
     transform
-        What samples taken from now on go through; ``None`` keeps it.
+        What samples taken from now on go through, instead of what they went through so far (``then`` chains the
+        two); ``None`` keeps it.
     replace_ratio
         The share of the samples held, labelled or not, that is rewritten at once (round half up) with samples of
         the new distribution. They count as taken at this moment and are labelled at once: the papers' protocol.
@@ -66,33 +69,13 @@ class _Phase:
     transform: Transform
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """A run of consecutive sample numbers that came about in the same way."""
-
-    first: int  # sample number
-    phase: int
-    arrives: bool  # one by one, or all at once at `time_s`
-    first_arrival: int
-    time_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Selection:
-    """Some samples: rising numbers, when they were taken, and the phase of each."""
-
-    numbers: Int64Array
-    taken_s: Float64Array
-    phase: Int64Array
-
-
 class DataStream:
     """What one device sees and holds.
 
     At t = 0 it holds its share's ``volume`` labelled samples (at most as many as the buffer takes). Samples then
-    arrive evenly at ``arrival.rate_per_s``: a class by the prior of the moment, then any pool sample of that class.
-    A sample belongs to the phase (number of changes so far) in which it was taken; one that arrives at the very
-    moment of a change still belongs to the old phase.
+    arrive evenly at ``arrival.rate_per_s``: a class by the prior of the moment, then any pool sample of that
+    class. A sample belongs to the phase (number of changes so far) in which it was taken; one that arrives at the
+    very moment of a change still belongs to the old phase. Time must not run backwards.
 
     Parameters
     ----------
@@ -112,13 +95,30 @@ class DataStream:
         Samples in a test view.
     sample_bytes
         Bytes of a sample on the wire; default: the data set's own.
+
+    Raises
+    ------
+    UserError
+        The share's prior asks for a class that the device's pool or test pool lacks.
     """
 
     __slots__ = (
-        "_arrived", "_blocks", "_noise_seed", "_numbers", "_phases", "_schedule", "_segments", "_slots",
-        "_table", "_tests", "_time_s", "arrival", "dataset", "device", "pools", "sample_bytes", "seed",
-        "share", "test_samples",
-    )  # fmt: skip
+        "_blocks",
+        "_buffer",
+        "_noise_seed",
+        "_phases",
+        "_tests",
+        "_time_s",
+        "_timeline",
+        "arrival",
+        "dataset",
+        "device",
+        "pools",
+        "sample_bytes",
+        "seed",
+        "share",
+        "test_samples",
+    )
 
     def __init__(
         self,
@@ -140,20 +140,15 @@ class DataStream:
         self.device = device
         self.test_samples = test_samples
         self.sample_bytes = dataset.sample_bytes if sample_bytes is None else sample_bytes
-        self._schedule = Schedule.of(arrival, seed, device)
+        capacity = share.volume if arrival.buffer is None else arrival.buffer
+        volume = min(share.volume, capacity)
+        self._timeline = Timeline(Schedule.of(arrival, seed, device), volume)
+        self._buffer = Buffer(capacity, arrival.eviction, seed, device, volume)
         self._noise_seed = stream_seed(seed, "noise")  # the same for all devices: their views can be joined
         self._phases = [_Phase(self._usable(share.prior), 0, Transform.identity)]
-        volume = min(share.volume, arrival.buffer)
-        self._segments = [_Segment(0, 0, False, 0, 0.0), _Segment(volume, 0, True, 0, 0.0)]
-        self._table: tuple[npt.NDArray[np.generic], ...] | None = None
-        self._slots = np.arange(volume, dtype=np.int64)  # numbers of the samples held, by place in the buffer
-        self._numbers = volume  # sample numbers given so far
-        self._arrived = 0
         self._time_s = 0.0
         self._tests: dict[tuple[int, Transform], View] = {}
         self._blocks: dict[tuple[str, int, int], Int64Array] = {}
-
-    # -- what has happened ----------------------------------------------------------------------------------
 
     @property
     def phase(self) -> int:
@@ -170,8 +165,10 @@ class DataStream:
         """What samples that arrive now go through."""
         return self._phases[-1].transform
 
-    def change(self, time_s: float, change: Change) -> None:
-        """Apply a drift. Samples that have arrived by ``time_s``, that instant included, stay as they are.
+    def change(self, time_s: float, change: Change) -> int:
+        """Apply a drift; returns how many samples were rewritten.
+
+        Samples that have arrived by ``time_s``, that instant included, stay as they are unless rewritten.
 
         Raises
         ------
@@ -180,28 +177,19 @@ class DataStream:
         UserError
             The prior asks for a class that the device's pools lack, or the transform does not fit the data.
         """
-        self._advance(time_s)
         last = self._phases[-1]
+        number = len(self._phases)
         transform = last.transform if change.transform is None else change.transform
         transform.check(self.dataset.kind, self.dataset.classes)
-        number = len(self._phases)
         if change.prior is None:
-            self._phases.append(_Phase(last.prior, last.prior_since, transform))
+            fresh = _Phase(last.prior, last.prior_since, transform)
         else:
-            self._phases.append(_Phase(self._usable(change.prior), number, transform))
-        rewritten = int(change.replace_ratio * len(self._slots) + 0.5)
-        self._segments.append(_Segment(self._numbers, number, False, self._arrived, time_s))
-        if rewritten:
-            random = stream(self.seed, "replacement places", self.device, number)
-            places = random.choice(len(self._slots), rewritten, replace=False)
-            self._slots[places] = np.arange(self._numbers, self._numbers + rewritten)
-            if self.arrival.eviction == "oldest":
-                self._slots.sort()
-            self._numbers += rewritten
-        self._segments.append(_Segment(self._numbers, number, True, self._arrived, time_s))
-        self._table = None
-
-    # -- what the device holds --------------------------------------------------------------------------------
+            fresh = _Phase(self._usable(change.prior), number, transform)
+        self._advance(time_s)
+        self._phases.append(fresh)
+        rewritten = self._buffer.rewrite(change.replace_ratio, self._timeline.numbers, number)
+        self._timeline.begin_phase(number, time_s, rewritten)
+        return rewritten
 
     def samples(
         self,
@@ -218,75 +206,76 @@ class DataStream:
         time_s
             Now; not before any moment already read.
         since_s
-            Only what is new since then: samples whose label became visible in (since_s, time_s]. A label that comes
-            late is new when it comes, so taking what is new again and again loses none but evicted samples.
+            Only what is new since then: samples whose label became visible in (since_s, time_s]. A label that
+            comes late is new when it comes, so asking for what is new again and again misses evicted samples only.
         labelled
             Only samples whose label is visible. ``False``: all samples held, new by when they were taken.
         since_phase
-            With ``since_s``: the value of ``phase`` at that moment. Samples of later phases are then new even where
-            a change at that very moment, but after the reading, brought them.
+            With ``since_s``: the ``phase`` at that moment. Samples of later phases are then new even where a
+            change at that very moment, but after the reading, brought them.
 
         Raises
         ------
         ValueError
             ``time_s`` lies before a moment already read: the buffer of the past is gone.
         """
-        return self._as_samples(self._held(time_s, since_s, since_phase, "labelled" if labelled else "all"))
+        held = self._held(time_s)
+        if labelled:
+            held = held.where(held.labelled & (held.visible_s <= time_s))
+        if since_s is not None:
+            new = (held.visible_s if labelled else held.taken_s) > since_s
+            if since_phase is not None:
+                new |= held.phase > since_phase
+            held = held.where(new)
+        return self._as_samples(held)
 
     def unlabelled(self, time_s: float, since_s: float | None = None) -> Samples:
         """The samples held whose label is not visible (yet), taken in (since_s, time_s].
 
-        The labels in their view are the truth, which the device does not know: for scoring by an observer only.
+        The labels in their view are the truth, which the device does not know: for an observer's scoring only.
         """
-        return self._as_samples(self._held(time_s, since_s, None, "unlabelled"))
+        held = self._held(time_s)
+        chosen = ~(held.labelled & (held.visible_s <= time_s))
+        if since_s is not None:
+            chosen &= held.taken_s > since_s
+        return self._as_samples(held.where(chosen))
 
-    def count(self, time_s: float, since_s: float | None = None) -> int:
-        """How many samples with a visible label are held: the length of ``samples``."""
-        return len(self._held(time_s, since_s, None, "labelled").numbers)
+    def count(self, time_s: float) -> int:
+        """How many samples with a visible label are held: the length of ``samples(time_s)``."""
+        held = self._held(time_s)
+        return int(np.count_nonzero(held.labelled & (held.visible_s <= time_s)))
 
     def held(self, time_s: float) -> int:
-        """How many samples are held, labelled or not; never more than ``arrival.buffer``."""
+        """How many samples are held, labelled or not; never more than the buffer takes."""
         self._advance(time_s)
-        return len(self._slots)
+        return len(self._buffer)
 
     def labelled_between(self, start_s: float, end_s: float) -> Samples:
         """The labelled stream that a detector reads: labels that became visible in (start_s, end_s].
 
-        In the order of sample numbers, whether the buffer still holds them or not. Samples that a change
-        rewrote come at its time; the samples held at t = 0 come only where ``start_s`` is below 0.
+        In the order in which the samples were taken, whether the buffer still holds them or not. Samples that a
+        change rewrote come at its time, those held at t = 0 only where ``start_s`` is below 0.
         """
         if end_s > self._time_s:
             self._advance(end_s)
-        delay = self._schedule.label_delay_s
-        low = max(self._schedule.count(start_s - delay) - 1, 0)
-        high = self._schedule.count(end_s - delay) + 1
-        ranges = []
-        for number, segment in enumerate(self._segments):
-            end = self._segments[number + 1].first if number + 1 < len(self._segments) else self._numbers
-            if segment.arrives:
-                shift = segment.first - segment.first_arrival  # arrival number to sample number
-                ranges.append(np.arange(max(segment.first, low + shift), min(end, high + shift)))
-            elif start_s < segment.time_s <= end_s:
-                ranges.append(np.arange(segment.first, end))
-        numbers = np.concatenate(ranges).astype(np.int64) if ranges else np.empty(0, dtype=np.int64)
-        taken_s, visible_s, marked, phase = self._records(numbers)
-        chosen = marked & (visible_s > start_s) & (visible_s <= end_s)
-        return self._as_samples(_Selection(numbers[chosen], taken_s[chosen], phase[chosen]))
-
-    # -- what the device is scored on -------------------------------------------------------------------------
+        return self._as_samples(self._timeline.visible_between(start_s, end_s))
 
     def test_view(self, phase: int | None = None) -> View:
         """``test_samples`` from the test pool by a phase's class prior, through its transform.
 
-        Without replacement unless a class has too few. Phases with the same prior have the same samples; the same
-        phase, and phases that differ only in what was replaced, have the same view object. Logits are not masked.
+        Without replacement unless a class has too few. The same prior has the same samples; the same phase, and
+        phases that differ only in what was replaced, have the same view object. Logits are not masked.
 
         Parameters
         ----------
         phase
-            A phase so far; ``None``: the current one.
+            0 to ``self.phase``; ``None``: the current one.
         """
-        chosen = self._phases[-1 if phase is None else phase]
+        if phase is None:
+            phase = self.phase
+        if not 0 <= phase <= self.phase:
+            raise ValueError(f"{self.device}: there is no phase {phase} (0 to {self.phase})")
+        chosen = self._phases[phase]
         key = (chosen.prior_since, chosen.transform)
         if key not in self._tests:
             self._tests[key] = View.deferred(
@@ -301,118 +290,58 @@ class DataStream:
         pool = self.pools.of_test(self.share.group)
         return draw_set(pool, phase.prior, self.test_samples, random), (phase.transform,), None
 
-    # -- the buffer ---------------------------------------------------------------------------------------------
-
     def _advance(self, time_s: float) -> None:
         """Let everything arrive that arrives by ``time_s``."""
         if not time_s >= self._time_s:
             raise ValueError(
-                f"{self.device}: data read at {time_s!r} s after it was read or changed at {self._time_s!r} s"
+                f"{self.device}: its data at {time_s!r} s is gone, it was read or changed at {self._time_s!r} s"
             )
         self._time_s = time_s
-        arrived = self._schedule.count(time_s)
-        new = arrived - self._arrived
-        if new <= 0:
-            return
-        capacity = self.arrival.buffer
-        if self.arrival.eviction == "oldest":
-            fresh = np.arange(self._numbers + max(new - capacity, 0), self._numbers + new)
-            kept = len(self._slots) - max(len(self._slots) + len(fresh) - capacity, 0)
-            self._slots = np.concatenate([self._slots[len(self._slots) - kept :], fresh])
-        else:
-            room = min(capacity - len(self._slots), new)
-            fresh = np.arange(self._numbers, self._numbers + new)
-            self._slots = np.concatenate([self._slots, fresh[:room]])
-            if room < new:
-                # the last sample to take a place keeps it: assignment runs in order
-                self._slots[self._evicted(self._arrived + room, arrived)] = fresh[room:]
-        self._numbers += new
-        self._arrived = arrived
+        timeline = self._timeline
+        count = timeline.schedule.count(time_s) - timeline.arrived
+        if count:
+            self._buffer.put(timeline.numbers, count, timeline.arrived)
+            timeline.arrive(count)
 
-    def _evicted(self, first: int, end: int) -> Int64Array:
-        """The places that arrivals ``first`` to ``end`` take in a full buffer."""
-        parts = []
-        for block in range(first // _BLOCK, (end - 1) // _BLOCK + 1):
-            random = stream(self.seed, "evictions", self.device, block)
-            places = random.integers(0, self.arrival.buffer, _BLOCK)
-            start = block * _BLOCK
-            parts.append(places[max(first - start, 0) : end - start])
-        return np.concatenate(parts)
-
-    def _held(self, time_s: float, since_s: float | None, since_phase: int | None, which: str) -> _Selection:
+    def _held(self, time_s: float) -> Records:
         self._advance(time_s)
-        numbers = self._slots if self.arrival.eviction == "oldest" else np.sort(self._slots)
-        taken_s, visible_s, marked, phase = self._records(numbers)
-        known = marked & (visible_s <= time_s)
-        chosen = np.ones(len(numbers), dtype=np.bool_) if which == "all" else known
-        if which == "unlabelled":
-            chosen = ~known
-        if since_s is not None:
-            new = (visible_s if which == "labelled" else taken_s) > since_s
-            if since_phase is not None:
-                new |= phase > since_phase
-            chosen = chosen & new
-        return _Selection(numbers[chosen], taken_s[chosen], phase[chosen])
+        return self._timeline.records(self._buffer.numbers())
 
-    def _records(self, numbers: Int64Array) -> tuple[Float64Array, Float64Array, BoolArray, Int64Array]:
-        """When samples were taken, when their label is visible, whether they have one, and their phase."""
-        if self._table is None:
-            rows = [(s.first, s.phase, s.arrives, s.first_arrival, s.time_s) for s in self._segments]
-            self._table = tuple(np.array(column) for column in zip(*rows, strict=True))
-        first, phase, arrives, first_arrival, time_s = self._table
-        segment = np.searchsorted(first, numbers, side="right") - 1
-        by_itself: BoolArray = arrives[segment].astype(np.bool_)
-        taken_s = time_s[segment].astype(np.float64)
-        visible_s = taken_s.copy()
-        marked = np.ones(len(numbers), dtype=np.bool_)
-        if by_itself.any():
-            mine = segment[by_itself]
-            arrivals = (numbers[by_itself] - first[mine] + first_arrival[mine]).astype(np.int64)
-            times_s = self._schedule.times_s(arrivals)
-            taken_s[by_itself] = times_s
-            visible_s[by_itself] = times_s + self._schedule.label_delay_s
-            marked[by_itself] = self._schedule.labelled(arrivals)
-        return taken_s, visible_s, marked, phase[segment].astype(np.int64)
-
-    # -- which pool samples they are ------------------------------------------------------------------------------
-
-    def _as_samples(self, selection: _Selection) -> Samples:
-        count = len(selection.numbers)
-        view = View.deferred(self.dataset, count, lambda: self._content(selection), self._noise_seed)
-        nan = float("nan")
+    def _as_samples(self, records: Records) -> Samples:
+        count = len(records.numbers)
+        view = View.deferred(self.dataset, count, lambda: self._content(records), self._noise_seed)
         return Samples(
             view=view,
             device=self.device,
-            from_s=float(selection.taken_s[0]) if count else nan,  # numbers rise with time and phase
-            to_s=float(selection.taken_s[-1]) if count else nan,
-            phase=int(selection.phase[-1]) if count else 0,
+            from_s=float(records.taken_s[0]) if count else float("nan"),
+            to_s=float(records.taken_s[-1]) if count else float("nan"),
+            phase=int(records.phase[-1]) if count else 0,
             size_bytes=count * self.sample_bytes,
+            as_of_s=self._time_s,
+            as_of_phase=self.phase,
         )
 
-    def _content(self, selection: _Selection) -> Content:
-        numbers = selection.numbers
-        firsts = np.array([segment.first for segment in self._segments])
-        segments = np.searchsorted(firsts, numbers, side="right") - 1
+    def _content(self, records: Records) -> Content:
+        """Which pool samples some numbers are, and which transforms they go through."""
+        numbers = records.numbers
+        places = self._timeline.places(numbers)
         indices = np.empty(len(numbers), dtype=np.int64)
-        for number in np.unique(segments).tolist():
-            mine = segments == number
-            segment = self._segments[number]
-            places = numbers[mine] - segment.first
-            if not segment.arrives:
-                end = self._segments[number + 1].first
-                indices[mine] = self._block(
-                    "held" if number == 0 else "replaced", segment.phase, 0, end - segment.first
-                )[places]
-            else:
-                blocks = places // _BLOCK
-                drawn = np.empty(len(places), dtype=np.int64)
+        for place in np.unique(places).tolist():
+            segment = self._timeline.segments[place]
+            mine = np.flatnonzero(places == place)
+            offsets = numbers[mine] - segment.first
+            if segment.arrives:
+                blocks = offsets // _BLOCK
                 for block in np.unique(blocks).tolist():
                     here = blocks == block
-                    drawn[here] = self._block("arrivals", segment.phase, block, _BLOCK)[places[here] % _BLOCK]
-                indices[mine] = drawn
-        phases, which = np.unique(selection.phase, return_inverse=True)
+                    drawn = self._block("arrivals", segment.phase, block, _BLOCK)
+                    indices[mine[here]] = drawn[offsets[here] % _BLOCK]
+            else:
+                size = self._timeline.end(place) - segment.first
+                indices[mine] = self._block("at once", segment.phase, 0, size)[offsets]
+        phases, which = np.unique(records.phase, return_inverse=True)
         transforms = tuple(self._phases[phase].transform for phase in phases.tolist())
-        return indices, transforms, which.astype(np.int64) if len(transforms) else None
+        return indices, transforms or (Transform.identity,), which.astype(np.int64)
 
     def _block(self, what: str, phase: int, block: int, count: int) -> Int64Array:
         key = (what, phase, block)

@@ -209,6 +209,9 @@ class Samples:
         The highest number of data changes that had been applied on the device before any of them was taken.
     size_bytes
         What they weigh on the wire, labels included.
+    as_of_s, as_of_phase
+        When they were read, and how many changes there had been: what ``since_s`` and ``since_phase`` of the next
+        reading must be to miss nothing.
     """
 
     view: View
@@ -217,6 +220,8 @@ class Samples:
     to_s: float
     phase: int
     size_bytes: int
+    as_of_s: float
+    as_of_phase: int
 
     def __len__(self) -> int:
         return len(self.view)
