@@ -83,8 +83,8 @@ def _targets(parts: Parts) -> Iterator[Finding]:
     for index, drift in parts.drifts.items():
         path, target = ("drifts", index, "devices"), drift.devices
         if target.group is not None and target.group not in groups:
-            meant = did_you_mean(target.group, groups)
-            message = f"no group of devices is called {target.group!r}{meant} Groups: {', '.join(groups)}"
+            message = f"no group of devices is called {target.group!r}"
+            message += did_you_mean(target.group, groups, "groups")
             yield Finding((*path, "group"), message)
         for number, name in enumerate(target.names or ()):
             if name not in names:
@@ -123,13 +123,9 @@ def _kinds(parts: Parts) -> Iterator[Finding]:
     if isinstance(parts.data.partition, GroupPartition):
         path = ("data", "partition", "kind")
         if facts.has_groups is False:
-            yield Finding(
-                path, f"{source} has no natural groups; the kinds iid, dirichlet, classes need none"
-            )
+            yield Finding(path, f"{source} has no natural groups; the kinds iid, dirichlet, classes need none")
         elif isinstance(parts.data, NpzData) and parts.data.group_key is None:
-            yield Finding(
-                path, "needs `group_key` under `data`: the array that says which group a sample is of"
-            )
+            yield Finding(path, "needs `group_key` under `data`: the array that says which group a sample is of")
     for index, drift in parts.drifts.items():
         if isinstance(drift, FeatureDrift) and facts.kind is not None:
             kinds = TRANSFORMS[drift.transform].kinds

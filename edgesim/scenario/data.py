@@ -60,16 +60,12 @@ class _SampleRangeType:
         return core_schema.no_info_plain_validator_function(
             read_sample_range,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value, information: (
-                    _write_sample_range(value) if with_units(information.context) else value
-                ),
+                lambda value, information: _write_sample_range(value) if with_units(information.context) else value,
                 info_arg=True,
             ),
         )
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {
             "anyOf": [
                 {"type": "integer", "minimum": 1},
@@ -132,9 +128,7 @@ class IidPartition(_Partition):
 class DirichletPartition(_Partition):
     """Each device's class prior is drawn from a Dirichlet distribution."""
 
-    kind: Literal["dirichlet"] = Field(
-        description="A device's class prior is a draw from a Dirichlet distribution."
-    )
+    kind: Literal["dirichlet"] = Field(description="A device's class prior is a draw from a Dirichlet distribution.")
     alpha: Positive = Field(description="Concentration: small means few classes a device, large means alike.")
 
 
@@ -157,9 +151,7 @@ class ClassesPartition(_Partition):
 class GroupPartition(_Partition):
     """Each device holds the samples of one natural group, such as one person."""
 
-    kind: Literal["group"] = Field(
-        description="Each device holds one natural group's samples (a person's, say)."
-    )
+    kind: Literal["group"] = Field(description="Each device holds one natural group's samples (a person's, say).")
 
 
 Partition = Annotated[IidPartition | DirichletPartition | ClassesPartition | GroupPartition, Tagged("kind")]
@@ -169,18 +161,12 @@ class Arrival(Spec):
     """How new samples arrive at a device while time passes."""
 
     rate: PerSecond = Field(default=0.0, description="Samples per second.", examples=["0.2 /s"])
-    labelled: Ratio = Field(
-        default=1.0, description="Share of the samples that get a label.", examples=["50 %"]
-    )
-    label_delay: Seconds = Field(
-        default=0.0, description="Time from a sample to its label.", examples=["30 s"]
-    )
+    labelled: Ratio = Field(default=1.0, description="Share of the samples that get a label.", examples=["50 %"])
+    label_delay: Seconds = Field(default=0.0, description="Time from a sample to its label.", examples=["30 s"])
     buffer: PositiveWholeNumber | None = Field(
         default=None, description="Samples that a device keeps; by default as many as it holds at first."
     )
-    eviction: Literal["oldest", "random"] = Field(
-        default="oldest", description="Which sample leaves a full buffer."
-    )
+    eviction: Literal["oldest", "random"] = Field(default="oldest", description="Which sample leaves a full buffer.")
 
 
 class ArrivalOverride(Spec):
@@ -190,13 +176,9 @@ class ArrivalOverride(Spec):
     labelled: Ratio | None = Field(
         default=None, description="Share of the samples that get a label.", examples=["50 %"]
     )
-    label_delay: Seconds | None = Field(
-        default=None, description="Time from a sample to its label.", examples=["30 s"]
-    )
+    label_delay: Seconds | None = Field(default=None, description="Time from a sample to its label.", examples=["30 s"])
     buffer: PositiveWholeNumber | None = Field(default=None, description="Samples that a device keeps.")
-    eviction: Literal["oldest", "random"] | None = Field(
-        default=None, description="Which sample leaves a full buffer."
-    )
+    eviction: Literal["oldest", "random"] | None = Field(default=None, description="Which sample leaves a full buffer.")
 
     def over(self, base: Arrival) -> Arrival:
         """Return ``base`` with what is set here."""
@@ -256,18 +238,14 @@ class ImageData(_Data):
     """A set that torchvision reads: MNIST, CIFAR-10, CIFAR-100."""
 
     source: Literal["mnist", "cifar10", "cifar100"] = Field(description="A set that torchvision reads.")
-    path: FilePath = Field(
-        description="The folder that holds torchvision's files.", examples=["${EDGESIM_DATA}"]
-    )
+    path: FilePath = Field(description="The folder that holds torchvision's files.", examples=["${EDGESIM_DATA}"])
     download: Flag = Field(default=False, description="Download the files where they are missing.")
 
     @model_validator(mode="after")
     def _files(self) -> Self:
         wanted = Path(self.path, _TORCHVISION_FOLDERS[self.source])
         if not self.download and not wanted.is_dir():
-            raise wrong(
-                f"there is no folder {wanted}; put the files there, or write `download: true`", ("path",)
-            )
+            raise wrong(f"there is no folder {wanted}; put the files there, or write `download: true`", ("path",))
         return self
 
 
@@ -280,9 +258,7 @@ class HarData(_Data):
     @model_validator(mode="after")
     def _files(self) -> Self:
         if not any(Path(self.path, inner, "train").is_dir() for inner in ("", "UCI HAR Dataset")):
-            message = (
-                f"{self.path} does not hold the unpacked 'UCI HAR Dataset' (train/X_train.txt and so on)"
-            )
+            message = f"{self.path} does not hold the unpacked 'UCI HAR Dataset' (train/X_train.txt and so on)"
             raise wrong(message, ("path",))
         return self
 
@@ -294,13 +270,9 @@ class NpzData(_Data):
     path: FilePath = Field(description="The .npz file.", examples=["${EDGESIM_DATA}/har.npz"])
     x: str = Field(default="x", description="The array of samples: `x`, or `x_train` and `x_test`.")
     y: str = Field(default="y", description="The array of labels.")
-    group_key: str | None = Field(
-        default=None, description="The array that says which natural group a sample is of."
-    )
+    group_key: str | None = Field(default=None, description="The array that says which natural group a sample is of.")
     class_names: str | None = Field(default=None, description="The array of class names.")
-    layout: Literal["auto", "nchw", "nhwc"] = Field(
-        default="auto", description="Order of the sides of images."
-    )
+    layout: Literal["auto", "nchw", "nhwc"] = Field(default="auto", description="Order of the sides of images.")
     value_range: Annotated[tuple[Number, ...], MinLen(2), MaxLen(2)] | None = Field(
         default=None, description="The two stored values that stand for 0 and 1 in images."
     )
@@ -318,9 +290,7 @@ class SyntheticData(_Data):
 
     source: Literal["synthetic"] = Field(description="Gaussian classes of any shape, seeded.")
     samples: PositiveWholeNumber = Field(default=SYNTHETIC_SAMPLES, description="Samples in all.")
-    classes: Annotated[int, Strict(), Ge(2)] = Field(
-        default=SYNTHETIC_CLASSES, description="Number of classes."
-    )
+    classes: Annotated[int, Strict(), Ge(2)] = Field(default=SYNTHETIC_CLASSES, description="Number of classes.")
     shape: Annotated[tuple[PositiveWholeNumber, ...], MinLen(1)] = Field(
         default=SYNTHETIC_SHAPE, description="Shape of a sample: [features], or [channels, height, width]."
     )
@@ -328,12 +298,8 @@ class SyntheticData(_Data):
         default=SYNTHETIC_SEPARABILITY,
         description="Distance between two classes in standard deviations of the noise.",
     )
-    groups: WholeNumber = Field(
-        default=0, description="Number of natural groups, each with an offset of its own."
-    )
-    group_shift: NotNegative = Field(
-        default=1.0, description="Length of a group's offset, in standard deviations."
-    )
+    groups: WholeNumber = Field(default=0, description="Number of natural groups, each with an offset of its own.")
+    group_shift: NotNegative = Field(default=1.0, description="Length of a group's offset, in standard deviations.")
     seed: WholeNumber = Field(default=0, description="Names the data set; independent of a run's seed.")
 
     @property

@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Self, overload
+from typing import Annotated, Self, overload
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edgesim.scenario.base import Name, PositiveWholeNumber, Spec, repeated
 from edgesim.scenario.data import ArrivalOverride
@@ -36,9 +36,7 @@ class Window(Spec):
 
     at: Seconds = Field(description="When it starts.", examples=["10 min"])
     duration: PositiveSeconds = Field(alias="for", description="How long it lasts.", examples=["3 min"])
-    every: PositiveSeconds | None = Field(
-        default=None, description="Start again after this time.", examples=["1 h"]
-    )
+    every: PositiveSeconds | None = Field(default=None, description="Start again after this time.", examples=["1 h"])
 
     @model_validator(mode="after")
     def _ends_before_it_starts_again(self) -> Self:
@@ -50,75 +48,6 @@ class Window(Spec):
     def spans(self, end_s: float) -> tuple[tuple[float, float], ...]:
         """All (start, end) in seconds that start before ``end_s``."""
         return tuple((start, start + self.duration) for start in repeated(self.at, self.every, end_s))
-
-
-class Power(Spec):
-    """What a device draws from its supply."""
-
-    idle: Watts = Field(default=0.0, description="Power whenever the device is on.", examples=["2 W"])
-    compute: Watts = Field(
-        default=0.0, description="Power while it computes, beside `idle`.", examples=["4 W"]
-    )
-    radio: Watts = Field(
-        default=0.0, description="Power while it sends or receives, beside `idle`.", examples=["1 W"]
-    )
-    per_byte: JoulesPerByte = Field(
-        default=0.0, description="Energy of each byte sent or received.", examples=["100 nJ/B"]
-    )
-
-
-class DeviceGroup(Spec):
-    """A number of like devices, called ``NAME-0``, ``NAME-1``, ..."""
-
-    name: Name = Field(
-        description="Name of the group; its devices are NAME-0, NAME-1, ...", examples=["fast"]
-    )
-    count: PositiveWholeNumber = Field(description="How many devices.", examples=[4])
-    compute: FlopsPerSecondSignal = Field(description="Speed of training, over time.", examples=["1 GFLOP/s"])
-    memory: BytesSignal = Field(description="Memory free for training jobs, over time.", examples=["256 MiB"])
-    uplink: BytesPerSecondSignal = Field(
-        description="Data rate to the cloud, over time.", examples=["20 Mbit/s"]
-    )
-    downlink: BytesPerSecondSignal = Field(
-        description="Data rate from the cloud, over time.", examples=["50 Mbit/s"]
-    )
-    latency: Seconds = Field(default=0.0, description="Delay of a transfer, one way.", examples=["10 ms"])
-    step_overhead: Seconds = Field(
-        default=0.0, description="Added to every training step.", examples=["2 ms"]
-    )
-    memory_overhead: Bytes = Field(
-        default=0,
-        description="What the training framework itself takes, in every training job.",
-        examples=["50 MiB"],
-    )
-    power: Power | None = Field(default=None, description="Power draw; without it, energy is not measured.")
-    outages: tuple[Window, ...] = Field(
-        default=(), description="When the links carry nothing; transfers wait."
-    )
-    away: tuple[Window, ...] = Field(
-        default=(), description="When the devices are gone: jobs killed, transfers cut."
-    )
-    requests: PerSecondSignal = Field(
-        default=Constant(0.0), description="Inference requests per second, over time.", examples=["2 /s"]
-    )
-    arrival: ArrivalOverride | None = Field(
-        default=None, description="What differs from `data.arrival`, key by key."
-    )
-
-    @model_validator(mode="after")
-    def _windows_stay_apart(self) -> Self:
-        for key, windows in (("outages", self.outages), ("away", self.away)):
-            for later, window in enumerate(windows):
-                for earlier, other in enumerate(windows[:later]):
-                    if (instant := first_overlap(other, window)) is not None:
-                        raise wrong(
-                            f"overlaps {key}.{earlier} at {format_quantity(instant, TIME)}", (key, later)
-                        )
-        return self
-
-    def names(self) -> Iterator[str]:
-        """Names of the group's devices, made one at a time."""
-        return (f"{self.name}-{member}" for member in range(self.count))
 
 
 def first_overlap(one: Window, other: Window, limit: int = 10_000) -> float | None:
@@ -140,6 +69,59 @@ def first_overlap(one: Window, other: Window, limit: int = 10_000) -> float | No
 def _starts(window: Window, limit: int) -> Iterator[float]:
     repetitions = 1 if window.every is None else limit
     return (window.at + k * (window.every or 0.0) for k in range(repetitions))
+
+
+def _apart(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    for later, window in enumerate(windows):
+        for earlier, other in enumerate(windows[:later]):
+            if (instant := first_overlap(other, window)) is not None:
+                at = format_quantity(instant, TIME)
+                raise wrong(f"overlaps number {earlier} of this list, at {at}", (later,))
+    return windows
+
+
+Windows = Annotated[tuple[Window, ...], AfterValidator(_apart)]
+"""Spans of time that do not overlap."""
+
+
+class Power(Spec):
+    """What a device draws from its supply."""
+
+    idle: Watts = Field(default=0.0, description="Power whenever the device is on.", examples=["2 W"])
+    compute: Watts = Field(default=0.0, description="Power while it computes, beside `idle`.", examples=["4 W"])
+    radio: Watts = Field(default=0.0, description="Power while it sends or receives, beside `idle`.", examples=["1 W"])
+    per_byte: JoulesPerByte = Field(
+        default=0.0, description="Energy of each byte sent or received.", examples=["100 nJ/B"]
+    )
+
+
+class DeviceGroup(Spec):
+    """A number of like devices, called ``NAME-0``, ``NAME-1``, ..."""
+
+    name: Name = Field(description="Name of the group; its devices are NAME-0, NAME-1, ...", examples=["fast"])
+    count: PositiveWholeNumber = Field(description="How many devices.", examples=[4])
+    compute: FlopsPerSecondSignal = Field(description="Speed of training, over time.", examples=["1 GFLOP/s"])
+    memory: BytesSignal = Field(description="Memory free for training jobs, over time.", examples=["256 MiB"])
+    uplink: BytesPerSecondSignal = Field(description="Data rate to the cloud, over time.", examples=["20 Mbit/s"])
+    downlink: BytesPerSecondSignal = Field(description="Data rate from the cloud, over time.", examples=["50 Mbit/s"])
+    latency: Seconds = Field(default=0.0, description="Delay of a transfer, one way.", examples=["10 ms"])
+    step_overhead: Seconds = Field(default=0.0, description="Added to every training step.", examples=["2 ms"])
+    memory_overhead: Bytes = Field(
+        default=0,
+        description="What the training framework itself takes, in every training job.",
+        examples=["50 MiB"],
+    )
+    power: Power | None = Field(default=None, description="Power draw; without it, energy is not measured.")
+    outages: Windows = Field(default=(), description="When the links carry nothing; transfers wait.")
+    away: Windows = Field(default=(), description="When the devices are gone: jobs killed, transfers cut.")
+    requests: PerSecondSignal = Field(
+        default=Constant(0.0), description="Inference requests per second, over time.", examples=["2 /s"]
+    )
+    arrival: ArrivalOverride | None = Field(default=None, description="What differs from `data.arrival`, key by key.")
+
+    def names(self) -> Iterator[str]:
+        """Names of the group's devices, made one at a time."""
+        return (f"{self.name}-{member}" for member in range(self.count))
 
 
 class Cloud(Spec):

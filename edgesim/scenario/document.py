@@ -138,9 +138,7 @@ class _Reader:
                 first = self.document.keys[below]
                 place = self.place(key_node)
                 message = f"is given twice; first in line {first.line}"
-                self.document.problems.append(
-                    Problem(place.file, place.line, place.column, dotted(below), message)
-                )
+                self.document.problems.append(Problem(place.file, place.line, place.column, dotted(below), message))
                 continue
             self.document.keys[below] = self.place(key_node)
             result[key] = self.read(value_node, below)

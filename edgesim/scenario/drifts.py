@@ -20,18 +20,14 @@ from edgesim.scenario.base import (
 from edgesim.scenario.findings import found, wrong
 from edgesim.scenario.units import PositiveSeconds, Ratio, Seconds, from_file
 
-FeatureTransform = Literal[
-    "brightness", "contrast", "blur", "noise", "rotation", "pixelate", "jpeg", "scale", "offset"
-]
+FeatureTransform = Literal["brightness", "contrast", "blur", "noise", "rotation", "pixelate", "jpeg", "scale", "offset"]
 
 
 class DriftTarget(Spec):
     """Which devices drift: all of them, a random share, a group, or some by name."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [{"required": ["share"]}, {"required": ["group"]}, {"required": ["names"]}]
-        }
+        json_schema_extra={"anyOf": [{"required": ["share"]}, {"required": ["group"]}, {"required": ["names"]}]}
     )
 
     share: Annotated[Ratio, Gt(0)] | None = Field(
@@ -61,17 +57,11 @@ class DriftTarget(Spec):
             return value
         if isinstance(value, cls):
             return value
-        raise wrong(
-            f"found {found(value)}; write `all`, or {{share: 50 %}}, {{group: NAME}}, {{names: [...]}}"
-        )
+        raise wrong(f"found {found(value)}; write `all`, or {{share: 50 %}}, {{group: NAME}}, {{names: [...]}}")
 
     @model_serializer(mode="wrap")
     def _write(self, handler: Any) -> Any:
-        return (
-            "all"
-            if self.everyone
-            else {key: value for key, value in handler(self).items() if value is not None}
-        )
+        return "all" if self.everyone else {key: value for key, value in handler(self).items() if value is not None}
 
 
 class _Drift(Spec):
@@ -101,9 +91,7 @@ class _Drift(Spec):
     @model_validator(mode="after")
     def _happens(self) -> Self:
         if self.at is None and self.every is None:
-            raise wrong(
-                "is missing: when the drift happens, for example `at: 10 min` (or `every: 1 min`)", ("at",)
-            )
+            raise wrong("is missing: when the drift happens, for example `at: 10 min` (or `every: 1 min`)", ("at",))
         if self.until is not None:
             if self.every is None:
                 raise wrong("ends something that happens once: leave it out, or add `every`", ("until",))
@@ -186,9 +174,7 @@ class FeatureDrift(_Drift):
 class ReplacementDrift(_Drift):
     """A share of what a device holds is replaced by new samples of the same distribution."""
 
-    kind: Literal["replacement"] = Field(
-        description="A share of what devices hold is replaced by new samples."
-    )
+    kind: Literal["replacement"] = Field(description="A share of what devices hold is replaced by new samples.")
     replace: Annotated[Ratio, Gt(0)] = Field(
         description="Share of what a device holds that is replaced by new samples at once.", examples=["50 %"]
     )

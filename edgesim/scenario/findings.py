@@ -32,8 +32,7 @@ def wrong(message: str, at: Path = ()) -> PydanticCustomError:
 def several(findings: Sequence[Finding]) -> PydanticCustomError:
     """Make the error that a validator raises for several mistakes, each below the value being validated."""
     text = "; ".join(
-        f"{dotted(finding.path)}: {finding.message}" if finding.path else finding.message
-        for finding in findings
+        f"{dotted(finding.path)}: {finding.message}" if finding.path else finding.message for finding in findings
     )
     return PydanticCustomError("edgesim", "{text}", {"text": text, "findings": tuple(findings)})
 
@@ -53,11 +52,20 @@ def found(value: object) -> str:
     return repr(value)
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Suggest the nearest of ``known``, as the end of a sentence (``; did you mean 'count'?`` or a full stop)."""
-    by_folded = {name.casefold(): name for name in known}
+def did_you_mean(word: object, known: Iterable[str], called: str = "known") -> str:
+    """Suggest the nearest of ``known``, or list them: what comes after "there is no such thing".
+
+    >>> "unknown key" + did_you_mean("cuont", ["name", "count"])
+    "unknown key; did you mean 'count'?"
+    >>> "unknown key" + did_you_mean("speed", ["name", "count"])
+    'unknown key; known: name, count'
+    """
+    names = list(known)
+    by_folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(str(word).casefold(), by_folded, n=1, cutoff=0.6)
-    return f"; did you mean {by_folded[near[0]]!r}?" if near else "."
+    if near:
+        return f"; did you mean {by_folded[near[0]]!r}?"
+    return f"; {called}: {', '.join(names) or 'none'}"
 
 
 def dotted(path: Path) -> str:

@@ -54,18 +54,14 @@ class LearnersType:
         def read(value: object, information: core_schema.ValidationInfo[Any]) -> tuple[LearnerSpec, ...]:
             return read_learners(value, information.context)
 
-        def write(
-            value: tuple[LearnerSpec, ...], information: core_schema.SerializationInfo[Any]
-        ) -> dict[str, Any]:
+        def write(value: tuple[LearnerSpec, ...], information: core_schema.SerializationInfo[Any]) -> dict[str, Any]:
             return {spec.label: write_learner(spec, information.context) for spec in value}
 
         return core_schema.with_info_plain_validator_function(
             read, serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True)
         )
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe the mapping; the parameters themselves are added by ``edgesim.scenario.json_schema``."""
         return {"type": "object", "minProperties": 1, "additionalProperties": {"type": ["object", "null"]}}
 
@@ -110,8 +106,7 @@ def _read_learner(label: Any, written: object, models: LearnerModels | None, con
     if ":" in learner or models is None:
         return LearnerSpec(label, learner, parameters), []
     if learner not in models:
-        installed = ", ".join(sorted(models)) or "none"
-        message = f"no learner is called {learner!r}{did_you_mean(learner, models)} Installed: {installed}"
+        message = f"no learner is called {learner!r}{did_you_mean(learner, sorted(models), 'installed')}"
         by_label = written is None or "learner" not in written
         return _mistake((label,) if by_label else (label, "learner"), message, on_key=by_label)
     try:

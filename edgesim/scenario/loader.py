@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,7 +14,7 @@ from edgesim.scenario.checks import Parts, check
 from edgesim.scenario.devices import DeviceGroup
 from edgesim.scenario.document import Document, apply_override, expand_variables, read_yaml
 from edgesim.scenario.drifts import DriftSpec
-from edgesim.scenario.findings import Finding, Path, dotted, found
+from edgesim.scenario.findings import Finding, dotted, found
 from edgesim.scenario.learners import LearnerModels
 from edgesim.scenario.scenario import Scenario
 from edgesim.scenario.translate import findings_of
@@ -81,9 +81,7 @@ def _read(file: FilePath) -> Document:
         if document.data is None:
             message = "the file is empty; `edgesim new NAME` writes a scenario to start from"
         else:
-            message = (
-                f"found {found(document.data)} where a mapping with edgesim, name, horizon, ... is expected"
-            )
+            message = f"found {found(document.data)} where a mapping with edgesim, name, horizon, ... is expected"
         place = document.place(())
         document.problems.append(Problem(str(file), place.line, place.column, "", message))
     raise ScenarioError(tuple(document.problems))
@@ -95,9 +93,7 @@ def _problems(document: Document, findings: Sequence[Finding]) -> tuple[Problem,
     for finding in findings:
         if dotted(finding.path) not in known:
             place = document.place(finding.path, finding.on_key)
-            problems.append(
-                Problem(place.file, place.line, place.column, dotted(finding.path), finding.message)
-            )
+            problems.append(Problem(place.file, place.line, place.column, dotted(finding.path), finding.message))
     return tuple(sorted(problems, key=lambda problem: (problem.line == 0, problem.line, problem.column)))
 
 
@@ -119,7 +115,7 @@ def _section(data: Mapping[str, Any], key: str, context: Mapping[str, Any]) -> A
     if key not in data:
         return None
     field = Scenario.model_fields[key]
-    return _tried(field.annotation, data[key], context)
+    return _tried(Annotated[field.annotation, *field.metadata], data[key], context)
 
 
 def _items(items: object, kind: Any, context: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
@@ -134,6 +130,3 @@ def _tried(kind: Any, value: object, context: Mapping[str, Any]) -> Any:
         return TypeAdapter(kind).validate_python(value, context=context)
     except ValidationError:  # already told with the whole
         return None
-
-
-__all__ = ["Path", "load"]

@@ -37,12 +37,8 @@ class Mlp(_Model):
 class Cnn(_Model):
     """A small convolutional network."""
 
-    name: Literal["cnn"] = Field(
-        description="3x3 convolutions, each halving the image; then fully connected layers."
-    )
-    channels: Annotated[Widths, MinLen(1)] = Field(
-        default=(16, 32), description="Channels of each convolution."
-    )
+    name: Literal["cnn"] = Field(description="3x3 convolutions, each halving the image; then fully connected layers.")
+    channels: Annotated[Widths, MinLen(1)] = Field(default=(16, 32), description="Channels of each convolution.")
     hidden: Widths = Field(default=(), description="Widths of hidden fully connected layers before the last.")
     dropout: Dropout = Field(default=0.0, description=_DROPOUT)
 
@@ -93,9 +89,7 @@ def _choose(name: str) -> str:
     return FactoryModel.TAG if ":" in name else name
 
 
-ModelSpec = Annotated[
-    Mlp | Cnn | Resnet | Vgg16 | TorchvisionModel | FactoryModel, Tagged("name", choose=_choose)
-]
+ModelSpec = Annotated[Mlp | Cnn | Resnet | Vgg16 | TorchvisionModel | FactoryModel, Tagged("name", choose=_choose)]
 """The ``model`` section; ``name`` says which. Each has ``.name`` and ``.options``."""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from annotated_types import MinLen
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from edgesim.scenario.base import Flag, Name, PositiveWholeNumber, Spec, WholeNumber
 from edgesim.scenario.checks import Parts, check
@@ -15,10 +15,19 @@ from edgesim.scenario.data import Arrival, DataSpec
 from edgesim.scenario.devices import Block, Cloud, DeviceGroup, DeviceNames
 from edgesim.scenario.document import write_yaml
 from edgesim.scenario.drifts import DriftSpec
-from edgesim.scenario.findings import several
+from edgesim.scenario.findings import found, several, wrong
 from edgesim.scenario.learners import LearnerSpec, LearnersType
 from edgesim.scenario.model import ModelSpec, Pretrain, Training
 from edgesim.scenario.units import PositiveSeconds
+
+FORMAT = 1
+"""Version of the scenario format that this edgesim reads."""
+
+
+def _this_version(value: object) -> object:
+    if value != FORMAT or isinstance(value, bool):
+        raise wrong(f"found {found(value)}; this edgesim reads format {FORMAT}, write `edgesim: {FORMAT}`")
+    return value
 
 
 class Evaluation(Spec):
@@ -51,14 +60,12 @@ class Scenario(Spec):
     absolute.
     """
 
-    edgesim: Literal[1] = Field(description="Version of the scenario format.", examples=[1])
-    name: Name = Field(
-        description="Name of the scenario; run folders are called after it.", examples=["quickstart"]
+    edgesim: Annotated[int, BeforeValidator(_this_version)] = Field(
+        description="Version of the scenario format.", examples=[FORMAT], json_schema_extra={"const": FORMAT}
     )
+    name: Name = Field(description="Name of the scenario; run folders are called after it.", examples=["quickstart"])
     description: str = Field(default="", description="What the scenario shows, for people.")
-    seed: WholeNumber = Field(
-        default=0, description="Seed of everything random, where none is given to the command."
-    )
+    seed: WholeNumber = Field(default=0, description="Seed of everything random, where none is given to the command.")
     horizon: PositiveSeconds = Field(description="How much virtual time the run lasts.", examples=["30 min"])
     data: DataSpec = Field(description="Where samples come from and how they reach devices.")
     model: ModelSpec = Field(description="The model that is adapted.", examples=["{name: mlp, hidden: [64]}"])
@@ -101,9 +108,7 @@ class Scenario(Spec):
     def blocks(self) -> tuple[Block, ...]:
         """The device groups with the device indices they cover, in order."""
         stops = accumulate(group.count for group in self.devices)
-        return tuple(
-            Block(group, stop - group.count, stop) for group, stop in zip(self.devices, stops, strict=True)
-        )
+        return tuple(Block(group, stop - group.count, stop) for group, stop in zip(self.devices, stops, strict=True))
 
     def device_names(self) -> DeviceNames:
         """Names of all devices in order of their index; a sequence that makes each name when asked."""

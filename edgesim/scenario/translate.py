@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from edgesim.scenario.base import tags_of
-from edgesim.scenario.findings import Finding, Path, did_you_mean, dotted, found
+from edgesim.scenario.findings import Finding, Path, did_you_mean, found
 
 _KINDS = {
     "int_type": "a whole number",
@@ -63,36 +65,52 @@ def findings_of(error: ValidationError, model: Any, written: object) -> list[Fin
     list of Finding
         At least one, with paths below ``written``. Alternatives of one value are told in one sentence.
     """
-    findings: dict[Path, list[Finding]] = {}
-    for item in error.errors(include_url=False):
-        for finding in _translate(dict(item), model, written):
-            findings.setdefault(finding.path, []).append(finding)
-    return [_joined(path, items) for path, items in findings.items()]
+    told = [item for found_error in error.errors(include_url=False) for item in _translate(found_error, model, written)]
+    alternatives: dict[Path, list[str]] = {}
+    for item in told:
+        if item.alternative:
+            alternatives.setdefault(item.path, []).append(item.message)
+    findings: dict[Finding, None] = {}
+    for item in told:
+        message = item.message
+        if item.alternative:
+            if any(other.path[: len(item.path)] == item.path and other.path != item.path for other in told):
+                continue  # another alternative fits better: its mistakes lie deeper
+            message = ", or ".join(dict.fromkeys(alternatives[item.path]))
+        findings[Finding(item.path, message, item.on_key)] = None
+    return list(findings)
 
 
-def _joined(path: Path, items: list[Finding]) -> Finding:
-    messages = list(dict.fromkeys(item.message for item in items))
-    return Finding(path, ", or ".join(messages), any(item.on_key for item in items))
+@dataclass(frozen=True, slots=True)
+class _Told:
+    path: Path
+    message: str
+    on_key: bool = False
+    alternative: bool = False
+    """One of several kinds of value that would have been right."""
 
 
-def _translate(item: dict[str, Any], model: Any, written: object) -> Iterable[Finding]:
+def _translate(item: ErrorDetails, model: Any, written: object) -> Iterable[_Told]:
     kind, context, value = item["type"], item.get("ctx") or {}, item["input"]
     missing = kind == "missing"
-    path, on_key = _path(item["loc"], written, missing)
+    path, on_key, alternative = _path(item["loc"], written, missing)
     if kind == "edgesim":
         for finding in context["findings"]:
-            yield Finding(path + finding.path, finding.message, finding.on_key or on_key)
+            yield _Told(path + finding.path, finding.message, finding.on_key or on_key, alternative)
     elif kind == "edgesim_tag":
-        yield _wrong_tag(path, context, value, _at(model, item["loc"]))
+        yield _wrong_tag(path, context, value)
     elif missing:
-        yield Finding(path, _is_missing(_at(model, item["loc"][:-1]), str(path[-1])))
-    elif kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        yield _Told(path, _is_missing(_at(model, item["loc"][:-1]), str(path[-1])))
+    elif kind == "extra_forbidden":
         known = [name for name, _ in _fields(_at(model, item["loc"][:-1]))]
-        yield Finding(
-            path, f"unknown key{did_you_mean(path[-1], known)} Known here: {', '.join(known)}", True
-        )
+        yield _Told(path, f"unknown key{did_you_mean(path[-1], known)}", on_key=True)
+    elif kind == "too_short" and len(value) >= context["min_length"]:
+        return  # pydantic does not count items that are wrong themselves; those are told
     else:
-        yield Finding(path, _wrong_value(kind, context, value, item["msg"]), on_key)
+        message = _wrong_value(kind, context, value, item["msg"])
+        if _KINDS.get(kind) == "a mapping" and (keys := [name for name, _ in _fields(_at(model, item["loc"]))]):
+            message += f", with keys such as {', '.join(keys[:3])}"
+        yield _Told(path, message, on_key, alternative)
 
 
 def _wrong_value(kind: str, context: Mapping[str, Any], value: object, message: str) -> str:
@@ -103,7 +121,7 @@ def _wrong_value(kind: str, context: Mapping[str, Any], value: object, message: 
         return f"found {found(value)} where {_KINDS[kind]} is expected"
     if kind in ("literal_error", "enum"):
         known = [str(choice).strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"found {found(value)}{did_you_mean(value, known)} Known: {', '.join(known)}"
+        return f"found {found(value)}{did_you_mean(value, known)}"
     if kind in ("too_short", "too_long"):
         bound = "at least" if kind == "too_short" else "at most"
         number = context.get("min_length") if kind == "too_short" else context.get("max_length")
@@ -124,31 +142,28 @@ def _pattern_in_words(pattern: str) -> str:
 def _is_missing(candidates: list[Any], key: str) -> str:
     for name, field in _fields(candidates):
         if name == key:
-            description = (field.description or "required").rstrip(".")
-            example = f", for example {_example(field, key)}" if field.examples else ""
-            return f"is missing: {description[:1].lower()}{description[1:]}{example}"
+            description = (field.description or "").rstrip(".")
+            message = f"is missing: {description[:1].lower()}{description[1:]}" if description else "is missing"
+            return message + (f", for example `{key}: {field.examples[0]}`" if field.examples else "")
     return "is missing"
 
 
-def _example(field: FieldInfo, key: str) -> str:
-    return f"`{key}: {field.examples[0] if field.examples else '...'}`"
-
-
-def _wrong_tag(path: Path, context: Mapping[str, Any], value: object, candidates: list[Any]) -> Finding:
+def _wrong_tag(path: Path, context: Mapping[str, Any], value: object) -> _Told:
     key, known = context["key"], context["known"].split(" ")
     if not isinstance(value, Mapping):
-        return Finding(path, f"found {found(value)} where a mapping with the key {key!r} is expected")
+        return _Told(path, f"found {found(value)} where a mapping with the key {key!r} is expected")
     if key not in value:
-        return Finding((*path, key), f"is missing: one of {', '.join(known)}")
-    return Finding(
-        (*path, key), f"found {found(value[key])}{did_you_mean(value[key], known)} Known: {', '.join(known)}"
-    )
+        return _Told((*path, key), f"is missing: one of {', '.join(known)}")
+    return _Told((*path, key), f"found {found(value[key])}{did_you_mean(value[key], known)}")
 
 
-def _path(location: tuple[str | int, ...], written: object, missing: bool) -> tuple[Path, bool]:
-    """Drop from a location what is no key and no index: tags, names of union members, ``[key]``."""
+def _path(location: tuple[str | int, ...], written: object, missing: bool) -> tuple[Path, bool, bool]:
+    """Drop from a location what is no key and no index: tags, names of union members, ``[key]``.
+
+    Returns the path, whether its key is meant, and whether the location names one of several alternatives.
+    """
     path: list[str | int] = []
-    at, on_key = written, False
+    at, on_key, alternative = written, False, False
     for depth, part in enumerate(location):
         if part == "[key]":
             on_key = True
@@ -160,7 +175,9 @@ def _path(location: tuple[str | int, ...], written: object, missing: bool) -> tu
             at = at[key]
         elif missing and depth == len(location) - 1:
             path.append(part)
-    return tuple(path), on_key
+        elif not _is_tag(part):
+            alternative = True
+    return tuple(path), on_key, alternative
 
 
 def _key(part: str | int, mapping: Mapping[Any, Any]) -> Any:
@@ -175,7 +192,7 @@ def _at(model: Any, location: tuple[str | int, ...]) -> list[Any]:
     candidates = _members(model)
     for part in location:
         text = str(part)
-        if text.startswith("<") and text.endswith(">"):
+        if _is_tag(part):
             candidates = [c for c in candidates if _is_model(c) and text[1:-1] in _all_tags(c)]
             continue
         below: list[Any] = []
@@ -186,6 +203,10 @@ def _at(model: Any, location: tuple[str | int, ...]) -> list[Any]:
                 below += [argument for argument in get_args(candidate) if argument is not Ellipsis]
         candidates = [member for annotation in below for member in _members(annotation)] or candidates
     return candidates
+
+
+def _is_tag(part: str | int) -> bool:
+    return isinstance(part, str) and part.startswith("<") and part.endswith(">")
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -214,6 +235,3 @@ def _fields(candidates: Iterable[Any]) -> list[tuple[str, FieldInfo]]:
         if _is_model(candidate)
         for name, field in candidate.model_fields.items()
     ]
-
-
-__all__ = ["dotted", "findings_of"]

@@ -55,9 +55,7 @@ _SECONDS = {
 TIME = Dimension("time", "a", "30 min", _SECONDS)
 SIZE = Dimension("size", "a", "256 MiB", _BYTES, whole=True)
 MEMORY = Dimension("memory size", "a", "256 MiB", _BYTES)
-DATA_RATE = Dimension(
-    "data rate", "a", "20 Mbit/s", {f"{unit}/s": size for unit, size in (_BITS | _BYTES).items()}
-)
+DATA_RATE = Dimension("data rate", "a", "20 Mbit/s", {f"{unit}/s": size for unit, size in (_BITS | _BYTES).items()})
 COMPUTE = Dimension("compute speed", "a", "2 GFLOP/s", _scaled("FLOP/s", "-kMGTP"))
 POWER = Dimension("power", "a", "2 W", _scaled("W", "um-k"))
 ENERGY_PER_BYTE = Dimension(
@@ -117,9 +115,7 @@ def parse(text: str, dimension: Dimension) -> float:
     """
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(
-            f"found {found(text)} where {dimension} is expected, for example {dimension.example!r}"
-        )
+        raise ValueError(f"found {found(text)} where {dimension} is expected, for example {dimension.example!r}")
     number, written = match[1], (match[2] or "").replace("µ", "u").replace("μ", "u")
     if not written:
         raise ValueError(without_unit(text, dimension))
@@ -134,10 +130,7 @@ def parse(text: str, dimension: Dimension) -> float:
 
 def without_unit(value: object, dimension: Dimension) -> str:
     """Tell that a bare number stands where a quantity with a unit belongs."""
-    return (
-        f"found {found(value)} without a unit where {dimension} is expected, "
-        f"for example {dimension.example!r} (units: {', '.join(dimension.units)})"
-    )
+    return f"found {found(value)} without a unit where {dimension} is expected, for example {dimension.example!r}"
 
 
 def _unknown_unit(text: str, written: str, unit: str, dimension: Dimension) -> str:
@@ -145,13 +138,14 @@ def _unknown_unit(text: str, written: str, unit: str, dimension: Dimension) -> s
         if unit in other.units:
             example = f"for example {dimension.example!r}"
             return f"found {found(text)}, {other}, where {dimension} is expected, {example}"
-    meant = _MEANT.get(unit)
-    suggestion = (
-        f"; did you mean {meant!r}?" if meant in dimension.units else did_you_mean(unit, dimension.units)
-    )
-    return f"unknown unit {written!r} in {found(text)}{suggestion} Units of {dimension}: " + ", ".join(
-        dimension.units
-    )
+    return f"unknown unit {written!r} in {found(text)}{meant_unit(unit, dimension)}"
+
+
+def meant_unit(unit: str, dimension: Dimension) -> str:
+    """Suggest a unit of ``dimension`` for one that is none, or list them."""
+    if (meant := _MEANT.get(unit)) in dimension.units:
+        return f"; did you mean {meant!r}?"
+    return did_you_mean(unit, dimension.units, f"units of {dimension}")
 
 
 def format_quantity(value: float, dimension: Dimension) -> str:
@@ -254,9 +248,7 @@ class Quantity:
             serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
         )
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe the text form, for editors."""
         return quantity_json_schema(self.dimension)
 
@@ -284,9 +276,7 @@ class _RatioType:
             serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
         )
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": 1},
