@@ -9,14 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgesim.data.dataset import Dataset
     from edgesim.data.partitions import Partition, Share, partition
     from edgesim.data.pools import Pools, split
+    from edgesim.data.sources import load_dataset
     from edgesim.data.stream import Arrival, Change, DataStream
     from edgesim.data.transforms import Transform
     from edgesim.data.view import Samples, View
-
-    from edgesim.data.dataset import Dataset
-    from edgesim.data.sources import load_dataset
 
 __all__ = [
     "Arrival",

@@ -32,7 +32,7 @@ class Arrival:
     label_delay_s
         How long after its arrival a sample's label becomes visible.
     buffer
-        How many samples the device holds, labelled or not.
+        How many samples the device holds, labelled or not; ``None``: as many as at t = 0.
     eviction
         What a full buffer gives up for a new sample: the ``oldest``, or a ``random`` one.
     """
@@ -40,7 +40,7 @@ class Arrival:
     rate_per_s: float = 0.0
     labelled_ratio: float = 1.0
     label_delay_s: float = 0.0
-    buffer: int = 200
+    buffer: int | None = None
     eviction: Literal["oldest", "random"] = "oldest"
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Arrival:
                 raise UserError(f"arrival: {name} must be finite and not negative, found {value:g}")
         if not 0 <= self.labelled_ratio <= 1:
             raise UserError(f"arrival: labelled is a share from 0 to 1, found {self.labelled_ratio:g}")
-        if self.buffer < 1:
+        if self.buffer is not None and self.buffer < 1:
             raise UserError(f"arrival: a buffer holds at least 1 sample, found {self.buffer}")
         if self.eviction not in EVICTIONS:
             raise UserError(f"arrival: eviction is one of {', '.join(EVICTIONS)}, found {self.eviction!r}")
@@ -59,8 +59,8 @@ class Arrival:
 class Schedule:
     """The arrivals of one device, numbered from 0: evenly spaced from a random first moment on.
 
-    Labels are spread evenly too: of any n arrivals in a row, n x ratio get one, up to one sample. Which ones does
-    not depend on their classes.
+    Labels are spread evenly too: of any n arrivals in a row, n x ratio get one, up to one sample. Which ones
+    does not depend on their classes.
     """
 
     rate_per_s: float
@@ -98,7 +98,7 @@ class Schedule:
 
     def times_s(self, numbers: Int64Array) -> Float64Array:
         """When samples arrive, (sample,)."""
-        return (numbers + self.offset) / self.rate_per_s
+        return (numbers.astype(np.float64) + self.offset) / self.rate_per_s
 
     def labelled(self, numbers: Int64Array) -> npt.NDArray[np.bool_]:
         """Which samples ever get a label, (sample,)."""

@@ -1,8 +1,8 @@
 """The arithmetic of feature drift: batched corruptions with explicit parameters, no random state.
 
-Every operation is a fixed sequence of elementwise additions, multiplications and look-ups (reductions run in a
-written-out order, never through BLAS), so the bits of a sample do not depend on the samples beside it. Images are
-float32 (sample, channel, height, width) on a scale from 0 to 1, vectors float32 (sample, feature).
+Every operation is a fixed sequence of elementwise additions, multiplications and look-ups (reductions run in
+a written-out order, never through BLAS), so the bits of a sample do not depend on the samples beside it. Images
+are float32 (sample, channel, height, width) on a scale from 0 to 1, vectors float32 (sample, feature).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What an operation may depend on besides the features: its parameters and where the samples come from."""
+    """What an operation may depend on besides the features: its parameters, and which samples they are."""
 
     amount: float
     per_feature: bool
@@ -37,15 +37,16 @@ class Setting:
 def brightness(x: Float32Array, setting: Setting) -> Float32Array:
     """Add to the value of hue-saturation-value, hue and saturation kept: what CIFAR-10-C does."""
     value = x.max(axis=1, keepdims=True)
-    wanted = np.clip(value + np.float32(setting.amount), 0, 1)
+    wanted = _in_range(value + np.float32(setting.amount))
     ratio = wanted / np.where(value > 0, value, 1)
-    return np.where(value > 0, np.minimum(x * ratio, 1), wanted)
+    brightened: Float32Array = np.where(value > 0, np.minimum(x * ratio, np.float32(1)), wanted)
+    return brightened
 
 
 def contrast(x: Float32Array, setting: Setting) -> Float32Array:
     """Move every pixel towards (or away from) its own image's mean, channel by channel."""
     mean = _mean_over_pixels(x)
-    return np.clip((x - mean) * np.float32(setting.amount) + mean, 0, 1)
+    return _in_range((x - mean) * np.float32(setting.amount) + mean)
 
 
 def blur(x: Float32Array, setting: Setting) -> Float32Array:
@@ -63,7 +64,7 @@ def blur(x: Float32Array, setting: Setting) -> Float32Array:
         for offset, tap in enumerate(taps):
             blurred += tap * _cut(padded, axis, offset, offset + width)
         x = blurred
-    return np.clip(x, 0, 1)
+    return _in_range(x)
 
 
 def noise(x: Float32Array, setting: Setting) -> Float32Array:
@@ -71,7 +72,7 @@ def noise(x: Float32Array, setting: Setting) -> Float32Array:
     size = math.prod(x.shape[1:])
     drawn = normals(setting.noise_seed, setting.indices, size).reshape(x.shape)
     noisy = x + np.float32(setting.amount) * drawn
-    return np.clip(noisy, 0, 1) if setting.kind == "image" else noisy
+    return _in_range(noisy) if setting.kind == "image" else noisy
 
 
 def rotation(x: Float32Array, setting: Setting) -> Float32Array:
@@ -92,7 +93,7 @@ def rotation(x: Float32Array, setting: Setting) -> Float32Array:
             inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
             place = np.where(inside, r * width + c, 0).astype(np.intp)
             turned += np.where(inside, weight, 0).astype(np.float32) * flat[:, :, place]
-    return np.clip(turned, 0, 1)
+    return _in_range(turned)
 
 
 def pixelate(x: Float32Array, setting: Setting) -> Float32Array:
@@ -130,7 +131,7 @@ def jpeg(x: Float32Array, setting: Setting) -> Float32Array:
     blocks = np.rint(blocks / grid) * grid
     blocks = _along(_along(blocks, _COSINES.T, 3), _COSINES.T, 5)
     restored = (np.rint(blocks) + np.float32(128)) / np.float32(255)
-    return np.clip(restored.reshape(padded.shape)[:, :, :height, :width], 0, 1)
+    return _in_range(restored.reshape(padded.shape)[:, :, :height, :width])
 
 
 def scale(x: Float32Array, setting: Setting) -> Float32Array:
@@ -191,19 +192,24 @@ _COSINES = np.array(
 )
 
 
+def _in_range(x: Float32Array) -> Float32Array:
+    return np.minimum(np.maximum(x, np.float32(0)), np.float32(1))
+
+
 def _cut(x: Float32Array, axis: int, first: int, end: int) -> Float32Array:
     return x[(slice(None),) * axis + (slice(first, end),)]
 
 
 def _mean_over_pixels(x: Float32Array) -> Float32Array:
-    """Mean over height and width, (sample, channel, 1, 1), added up in double precision in a written-out order."""
+    """Mean over height and width, (sample, channel, 1, 1), added up in double, in a written-out order."""
     rows = np.zeros((*x.shape[:2], x.shape[3]))
     for row in range(x.shape[2]):
         rows += x[:, :, row, :]
     total = np.zeros(x.shape[:2])
     for column in range(x.shape[3]):
         total += rows[:, :, column]
-    return (total / (x.shape[2] * x.shape[3])).astype(np.float32)[:, :, None, None]
+    mean: Float32Array = (total / (x.shape[2] * x.shape[3])).astype(np.float32)
+    return mean[:, :, None, None]
 
 
 def _along(blocks: Float32Array, matrix: Float32Array, axis: int) -> Float32Array:

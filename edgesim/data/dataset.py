@@ -43,7 +43,8 @@ class Dataset:
     default_test_share
         The share to hold out where there is no official test split and nobody names one.
     fingerprint
-        Hash of the content (all of the above but the name and the default share): equal content, equal fingerprint, in every process.
+        Hash of the content: of all the above but the name and the default share. Equal content, equal
+        fingerprint, in every process.
     """
 
     name: str
@@ -77,8 +78,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         return (
-            f"Dataset({self.name!r}, {len(self)} samples of {self.sample_shape} {self.x.dtype}, "
-            f"{self.classes} classes)"
+            f"Dataset({self.name!r}, {len(self)} samples of {self.sample_shape} {self.x.dtype}, {self.classes} classes)"
         )
 
     @property
@@ -146,9 +146,7 @@ class Dataset:
                 f"but there are {self.classes} classes: 0 to {self.classes - 1}"
             )
         if len(self.class_names) != self.classes:
-            raise UserError(
-                f"data {self.name}: {self.classes} classes, but {len(self.class_names)} class names"
-            )
+            raise UserError(f"data {self.name}: {self.classes} classes, but {len(self.class_names)} class names")
         if self.x.dtype.kind == "f" and not np.isfinite(self.x).all():
             raise UserError(f"data {self.name}: some features are NaN or infinite")
 

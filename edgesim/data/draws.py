@@ -59,4 +59,5 @@ def draw_block(pool: ClassPool, prior: Float64Array, count: int, random: np.rand
     labels = np.minimum(labels, np.flatnonzero(prior)[-1])  # where lot x bound rounded up to the last bound
     there = pool.counts[labels]
     places = np.minimum((lots[1] * there).astype(np.int64), there - 1)
-    return pool.indices[pool.starts[labels] + places]
+    drawn: Int64Array = pool.indices[pool.starts[labels] + places]
+    return drawn

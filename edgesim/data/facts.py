@@ -63,9 +63,7 @@ SOURCES: Mapping[str, SourceFacts] = MappingProxyType(
             SourceFacts("digits", 10, (1, 8, 8), "image", False, False, default_test_share=0.2),
             SourceFacts("mnist", 10, (1, 28, 28), "image", True, False, needs_path=True, can_download=True),
             SourceFacts("cifar10", 10, (3, 32, 32), "image", True, False, needs_path=True, can_download=True),
-            SourceFacts(
-                "cifar100", 100, (3, 32, 32), "image", True, False, needs_path=True, can_download=True
-            ),
+            SourceFacts("cifar100", 100, (3, 32, 32), "image", True, False, needs_path=True, can_download=True),
             SourceFacts("uci_har", 6, (561,), "vector", True, True, needs_path=True),
             SourceFacts("npz", None, None, None, None, None, needs_path=True),
             SourceFacts(
@@ -89,9 +87,7 @@ def synthetic_facts(*, classes: int, shape: tuple[int, ...], groups: int = 0) ->
     'image'
     """
     kind: Kind = "image" if len(shape) == 3 else "vector"
-    return replace(
-        SOURCES["synthetic"], classes=classes, sample_shape=shape, kind=kind, has_groups=groups > 0
-    )
+    return replace(SOURCES["synthetic"], classes=classes, sample_shape=shape, kind=kind, has_groups=groups > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +125,7 @@ class TransformFacts:
     source: str
 
 
-_CIFAR_C = (
-    "CIFAR-10-C: Hendrycks & Dietterich, ICLR 2019 (arXiv 1903.12261), hendrycks/robustness make_cifar_c.py"
-)
+_CIFAR_C = "CIFAR-10-C: Hendrycks & Dietterich, ICLR 2019 (arXiv 1903.12261), hendrycks/robustness make_cifar_c.py"
 _MNIST_C = "MNIST-C: Mu & Gilmer 2019 (arXiv 1906.02337), rotate: 0.2 to 1.0 radians in steps of 0.2"
 _OURS = "edgesim's own choice: no published table for sensor vectors"
 _IMAGE: frozenset[Kind] = frozenset({"image"})

@@ -1,8 +1,8 @@
 """Random numbers by address: the draw for (seed, sample, feature) never depends on what else is drawn.
 
-Counter-based: the address is hashed (the finaliser of SplitMix64: Steele, Lea & Flood, OOPSLA 2014), and the hash
-is the draw. So a sample's noise has the same bits alone, in any batch and in any process, without a generator a
-sample.
+Counter-based: the address is hashed (the finaliser of SplitMix64: Steele, Lea & Flood, OOPSLA 2014), and the
+hash is the draw. So a sample's noise has the same bits alone, in any batch and in any process, without a
+generator a sample.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _LEVELS = 2**16
 
 
-def hashed_words(
-    seed: int, indices: npt.NDArray[np.int64], words: int
-) -> npt.NDArray[np.uint64]:  # (sample, word)
+def hashed_words(seed: int, indices: npt.NDArray[np.int64], words: int) -> npt.NDArray[np.uint64]:  # (sample, word)
     """64 random bits for every (seed, index, word), the same whatever other indices are asked for."""
     start = _mix(np.array([seed % 2**64], dtype=np.uint64))
     keys = _mix(indices.astype(np.uint64) ^ start)  # (sample,)
@@ -32,12 +30,13 @@ def normals(seed: int, indices: npt.NDArray[np.int64], size: int) -> npt.NDArray
     """Standard normal draws, (sample, feature), by address.
 
     16 bits a draw, looked up among the 65,536 equally likely quantiles of the normal distribution: exact in
-    distribution up to that grid, cut off at 4.3 standard deviations, and free of transcendental functions, whose
-    last bit may depend on the length of the array.
+    distribution up to that grid, cut off at 4.3 standard deviations, and free of transcendental functions, the
+    last bit of which may depend on the length of the array.
     """
     words = hashed_words(seed, indices, -(-size // 4))
     levels = words.astype("<u8", copy=False).view("<u2")[:, :size]  # four draws a word
-    return _normal_quantiles()[levels]
+    drawn: npt.NDArray[np.float32] = _normal_quantiles()[levels]
+    return drawn
 
 
 def uniforms(seed: int, size: int) -> npt.NDArray[np.float64]:

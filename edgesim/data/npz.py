@@ -97,8 +97,7 @@ def _joined(
         return archive[name], None
     if f"{name}_train" not in names:
         raise UserError(
-            f"data source npz: {file} holds neither {name!r} nor '{name}_train'. "
-            f"It holds: {', '.join(sorted(names))}"
+            f"data source npz: {file} holds neither {name!r} nor '{name}_train'. It holds: {', '.join(sorted(names))}"
         )
     train = archive[f"{name}_train"]
     if f"{name}_test" not in names:
@@ -123,9 +122,7 @@ def _names(
     return tuple(str(name) for name in archive[key].ravel())
 
 
-def _labels(
-    stored: Array, remap: bool, file: Path, name: str
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def _labels(stored: Array, remap: bool, file: Path, name: str) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     if stored.ndim != 1:
         raise UserError(f"data source npz: {file}: labels {name!r} have shape {stored.shape}, not (samples,)")
     found, numbers = np.unique(stored, return_inverse=True)

@@ -145,9 +145,7 @@ def partition(
         return Partition(_dirichlet(devices, allowed, alpha, random), volumes)
     assert per_device is not None
     if per_device > allowed.sum():
-        raise UserError(
-            f"partition: {per_device} classes a device, but only {int(allowed.sum())} are to be had"
-        )
+        raise UserError(f"partition: {per_device} classes a device, but only {int(allowed.sum())} are to be had")
     return Partition(_some_classes(devices, allowed, per_device, random), volumes)
 
 
@@ -179,13 +177,11 @@ def _allowed(pools: Pools, classes: Sequence[int] | None) -> npt.NDArray[np.bool
 
 
 def _frequencies(counts: Int64Array, allowed: npt.NDArray[np.bool_]) -> Float32Array:
-    kept = np.where(allowed, counts, 0)
-    return (kept / kept.sum()).astype(np.float32)
+    kept = np.where(allowed, counts, 0).astype(np.float64)
+    return (kept / float(kept.sum())).astype(np.float32)
 
 
-def _dirichlet(
-    devices: int, allowed: npt.NDArray[np.bool_], alpha: float, random: np.random.Generator
-) -> Float32Array:
+def _dirichlet(devices: int, allowed: npt.NDArray[np.bool_], alpha: float, random: np.random.Generator) -> Float32Array:
     priors = np.zeros((devices, len(allowed)), dtype=np.float32)
     places = np.flatnonzero(allowed)
     for first in range(0, devices, _ROWS):
@@ -208,9 +204,7 @@ def _some_classes(
     return priors
 
 
-def _by_group(
-    pools: Pools, devices: int, volumes: Int64Array, allowed: npt.NDArray[np.bool_], seed: int
-) -> Partition:
+def _by_group(pools: Pools, devices: int, volumes: Int64Array, allowed: npt.NDArray[np.bool_], seed: int) -> Partition:
     if pools.dataset.group is None:
         raise UserError(f"partition group: data {pools.dataset.name} has no natural groups")
     names = np.unique(pools.dataset.group[pools.devices])

@@ -44,9 +44,7 @@ class Pools:
     proxy: Int64Array
     devices: Int64Array
     test: Int64Array
-    _sorted: dict[tuple[str, int | None, int, int], ClassPool] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _sorted: dict[tuple[str, int | None, int, int], ClassPool] = field(default_factory=dict, init=False, repr=False)
 
     def of_devices(self, group: int | None = None, part: int = 0, parts: int = 1) -> ClassPool:
         """The devices' pool by class: all of it, a natural group's, or one of the group's disjoint parts."""
@@ -56,9 +54,7 @@ class Pools:
         """The test pool by class: all of it, or a natural group's."""
         return self._by_class("test", self.test, group, 0, 1)
 
-    def _by_class(
-        self, which: str, indices: Int64Array, group: int | None, part: int, parts: int
-    ) -> ClassPool:
+    def _by_class(self, which: str, indices: Int64Array, group: int | None, part: int, parts: int) -> ClassPool:
         key = (which, group, part, parts)
         if key not in self._sorted:
             if parts > 1:

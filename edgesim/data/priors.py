@@ -20,7 +20,7 @@ def only_classes(classes: Sequence[int], count: int) -> Prior:
     """
     prior = np.zeros(count)
     prior[_known(classes, count)] = 1
-    return prior / prior.sum()
+    return prior / float(prior.sum())
 
 
 def add_classes(prior: npt.NDArray[np.floating], classes: Sequence[int]) -> Prior:
@@ -55,7 +55,7 @@ def given(weights: Mapping[int, float], count: int) -> Prior:
         prior[label] = weight
     if prior.sum() <= 0:
         raise UserError("prior: at least one class needs a positive weight")
-    return prior / prior.sum()
+    return prior / float(prior.sum())
 
 
 def redrawn(

@@ -1,4 +1,4 @@
-"""Data sources by name: embedded, torchvision's readers, the UCI HAR folder, synthetic; ``npz`` lives apart."""
+"""Data sources by name: embedded, torchvision's readers, the UCI HAR folder, synthetic (``npz`` is apart)."""
 
 from __future__ import annotations
 

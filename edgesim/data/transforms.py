@@ -106,9 +106,7 @@ class Transform:
         renamed: dict[int, int] = {}
         for one, other in pairs:
             if one == other or one in renamed or other in renamed:
-                raise UserError(
-                    f"labels to swap must be pairs of different labels, each named once: ({one}, {other})"
-                )
+                raise UserError(f"labels to swap must be pairs of different labels, each named once: ({one}, {other})")
             renamed |= {one: other, other: one}
         return cls(labels=tuple(sorted(renamed.items())))
 
@@ -135,18 +133,14 @@ class Transform:
         return any(step.operation == "noise" for step in self.steps)
 
     def check(self, kind: Kind, classes: int) -> None:
-        """Raise ``UserError`` where an operation does not apply to this kind of data, or a label does not exist."""
+        """Raise ``UserError`` where an operation does not fit this kind of data, or a label is unknown."""
         for step in self.steps:
             if kind not in TRANSFORMS[step.operation].kinds:
                 fitting = sorted(name for name, facts in TRANSFORMS.items() if kind in facts.kinds)
-                raise UserError(
-                    f"transform {step.operation} does not apply to {kind} data (these do: {', '.join(fitting)})"
-                )
+                raise UserError(f"transform {step.operation} does not fit {kind} data (these do: {', '.join(fitting)})")
         for old, _ in self.labels:
             if not 0 <= old < classes:
-                raise UserError(
-                    f"label {old} cannot be swapped: there are {classes} classes, 0 to {classes - 1}"
-                )
+                raise UserError(f"label {old} cannot be swapped: there are {classes} classes, 0 to {classes - 1}")
 
     def apply(
         self,
@@ -160,10 +154,9 @@ class Transform:
         Parameters
         ----------
         x
-            Images (sample, channel, height, width) on a scale from 0 to 1, or vectors (sample, feature). Not changed.
+            Images (sample, channel, height, width) on a scale from 0 to 1, or vectors (sample, feature).
         indices
-            Each sample's number in its data set, (sample,): its noise depends on that and on ``seed``, on nothing
-            else.
+            Each sample's number in its data set, (sample,): its noise depends on that and on ``seed`` alone.
         kind
             What ``x`` is.
         seed
@@ -172,7 +165,8 @@ class Transform:
         Returns
         -------
         numpy.ndarray
-            Same shape; the bits of a sample do not depend on the other samples.
+            Same shape, ``x`` itself where nothing is to be done; ``x`` is never written to. The bits of a sample do
+            not depend on the other samples.
         """
         if not self.steps:
             return x

@@ -1,0 +1,155 @@
+"""The numbering of a device's samples: which number was taken when, gets a label when, in which phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgesim.data.arrivals import Schedule
+
+Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of consecutive sample numbers that came about in the same way.
+
+    Attributes
+    ----------
+    first
+        The first number.
+    phase
+        How many changes came before.
+    arrives
+        Whether its samples arrive one by one; otherwise all of them are there at ``time_s``, labelled.
+    first_arrival
+        How many samples had arrived one by one before it.
+    time_s
+        When it begins.
+    """
+
+    first: int
+    phase: int
+    arrives: bool
+    first_arrival: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Records:
+    """Facts of some samples, (sample,) each, in the order of their numbers: also of time and phase."""
+
+    numbers: Int64Array
+    taken_s: Float64Array
+    visible_s: Float64Array  # when the label is, or would be, there
+    labelled: BoolArray  # whether it ever gets one
+    phase: Int64Array
+
+    def where(self, chosen: BoolArray) -> Records:
+        """Those of them."""
+        return Records(
+            self.numbers[chosen],
+            self.taken_s[chosen],
+            self.visible_s[chosen],
+            self.labelled[chosen],
+            self.phase[chosen],
+        )
+
+
+class Timeline:
+    """Numbers given so far, in segments. A number never changes its meaning.
+
+    Parameters
+    ----------
+    schedule
+        When samples arrive.
+    volume
+        Samples that are there at t = 0.
+    """
+
+    __slots__ = ("_columns", "arrived", "numbers", "schedule", "segments")
+
+    def __init__(self, schedule: Schedule, volume: int) -> None:
+        self.schedule = schedule
+        self.segments = [Segment(0, 0, False, 0, 0.0), Segment(volume, 0, True, 0, 0.0)]
+        self.numbers = volume
+        self.arrived = 0
+        self._columns: _Columns | None = None
+
+    def arrive(self, count: int) -> None:
+        """Give numbers to the next arrivals."""
+        self.numbers += count
+        self.arrived += count
+
+    def begin_phase(self, phase: int, time_s: float, rewritten: int) -> None:
+        """Give numbers to the samples that a change rewrote, and begin the arrivals after it."""
+        self.segments.append(Segment(self.numbers, phase, False, self.arrived, time_s))
+        self.numbers += rewritten
+        self.segments.append(Segment(self.numbers, phase, True, self.arrived, time_s))
+        self._columns = None
+
+    def end(self, place: int) -> int:
+        """The number after the last one of a segment."""
+        return self.segments[place + 1].first if place + 1 < len(self.segments) else self.numbers
+
+    def places(self, numbers: Int64Array) -> Int64Array:
+        """The segment of each number, (sample,)."""
+        return np.searchsorted(self._table().first, numbers, side="right") - 1
+
+    def records(self, numbers: Int64Array) -> Records:
+        """What is known of samples; ``numbers`` rise."""
+        table = self._table()
+        places = self.places(numbers)
+        taken_s = table.time_s[places]
+        visible_s = taken_s.copy()
+        labelled = np.ones(len(numbers), dtype=np.bool_)
+        arrived = np.flatnonzero(table.arrives[places])
+        if len(arrived):
+            arrivals = numbers[arrived] + table.to_arrival[places[arrived]]
+            times_s = self.schedule.times_s(arrivals)
+            taken_s[arrived] = times_s
+            visible_s[arrived] = times_s + self.schedule.label_delay_s
+            labelled[arrived] = self.schedule.labelled(arrivals)
+        return Records(numbers, taken_s, visible_s, labelled, table.phase[places])
+
+    def visible_between(self, start_s: float, end_s: float) -> Records:
+        """The samples whose label became visible in (start_s, end_s]."""
+        delay_s = self.schedule.label_delay_s
+        low = max(self.schedule.count(start_s - delay_s) - 1, 0)  # one more at either end: rounding
+        high = self.schedule.count(end_s - delay_s) + 1
+        parts = [np.empty(0, dtype=np.int64)]
+        for place, segment in enumerate(self.segments):
+            if segment.arrives:
+                to_number = segment.first - segment.first_arrival
+                first = max(segment.first, low + to_number)
+                parts.append(np.arange(first, min(self.end(place), high + to_number), dtype=np.int64))
+            elif start_s < segment.time_s <= end_s:
+                parts.append(np.arange(segment.first, self.end(place), dtype=np.int64))
+        found = self.records(np.concatenate(parts))
+        return found.where(found.labelled & (found.visible_s > start_s) & (found.visible_s <= end_s))
+
+    def _table(self) -> _Columns:
+        if self._columns is None:
+            self._columns = _Columns(
+                np.array([segment.first for segment in self.segments]),
+                np.array([segment.phase for segment in self.segments]),
+                np.array([segment.arrives for segment in self.segments]),
+                np.array([segment.first_arrival - segment.first for segment in self.segments]),
+                np.array([segment.time_s for segment in self.segments]),
+            )
+        return self._columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """The segments as arrays, (segment,)."""
+
+    first: Int64Array
+    phase: Int64Array
+    arrives: BoolArray
+    to_arrival: Int64Array
+    time_s: Float64Array
