@@ -109,9 +109,7 @@ class LearnerEntry:
 def discover() -> dict[str, LearnerEntry]:
     """The installed learners by name, without importing any of them."""
     found = entry_points(group=ENTRY_POINTS)
-    return {
-        point.name: LearnerEntry(point.name, point.value) for point in sorted(found, key=lambda point: point.name)
-    }
+    return {point.name: LearnerEntry(point.name, point.value) for point in sorted(found, key=lambda point: point.name)}
 
 
 def installed_params() -> Mapping[str, Callable[[], type[BaseModel]]]:

@@ -109,9 +109,7 @@ class RunFolder:
             self.update(status="interrupted", wall_s=time.monotonic() - began)
             raise
         except BaseException as error:
-            self.update(
-                status="failed", wall_s=time.monotonic() - began, error=f"{type(error).__name__}: {error}"
-            )
+            self.update(status="failed", wall_s=time.monotonic() - began, error=f"{type(error).__name__}: {error}")
             raise
         self.update(status="done", wall_s=time.monotonic() - began)
 

@@ -139,7 +139,15 @@ def run(
     facts = {spec.label: _facts(spec, cast[spec.label]) for spec in chosen}
     folder = RunFolder.create(out, scenario, seeds, facts, timing_only=timing_only)
     with folder.running():
-        _simulate(folder, scenario, seeds, cast, timing_only, allow_code, on_progress)
+        simulate(
+            folder,
+            scenario,
+            seeds,
+            cast,
+            timing_only=timing_only,
+            allow_code=allow_code,
+            on_progress=on_progress,
+        )
     return folder.path
 
 
@@ -194,18 +202,20 @@ def _facts(spec: LearnerSpec, learner: Learner) -> dict[str, Any]:
     }
 
 
-def _simulate(
+def simulate(
     folder: RunFolder,
     scenario: Scenario,
     seeds: Sequence[int],
     cast: Mapping[str, Learner],
-    timing_only: bool,
-    allow_code: bool,
-    on_progress: Callable[[Progress], None] | None,
+    *,
+    timing_only: bool = False,
+    allow_code: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
+    """Simulate learners that exist already, by label, and write their tables into ``folder``; see ``run``."""
     from .jobs import InlinePlane, TimingPlane, cpu_capability
     from .tables import TableWriter
-    from .world import environment, load_data
+    from .world import draw_environment, load_data
 
     plane: Plane = TimingPlane() if timing_only else InlinePlane(threads_per_job=scenario.work.threads_per_job)
     folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability())
@@ -213,7 +223,7 @@ def _simulate(
     dataset = load_data(scenario)
     stage = _Stage(folder, plane, writer, len(seeds) * len(cast), on_progress)
     for seed in seeds:
-        surroundings = environment(scenario, seed, dataset, allow_code=allow_code)
+        surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
         for label, learner in cast.items():
             stage.play(label, learner, surroundings)
     writer.close()

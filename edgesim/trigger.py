@@ -48,5 +48,3 @@ class Trigger(Spec):
     @model_serializer(mode="wrap")
     def _write(self, handler: Any) -> Any:
         return "drift" if self.every is None else handler(self)
-
-

@@ -7,7 +7,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgesim import Device, Disconnected, Event, Learner, LearnerParams, Model, Samples, VerbFailure, World, minutes
+from edgesim import (
+    Device,
+    Disconnected,
+    Event,
+    Learner,
+    LearnerParams,
+    Model,
+    Samples,
+    VerbFailure,
+    World,
+    minutes,
+)
 from edgesim.scenario import PositiveSeconds
 
 
@@ -23,7 +34,8 @@ class CloudOnly(Learner):
         period: PositiveSeconds = Field(minutes(5), description="Time between two rounds of collecting and retraining.")
         epochs: int = Field(3, ge=1, description="Passes over the collected samples, a round.")
         keep: Literal["all", "latest"] = Field(
-            "all", description="Train on all samples collected so far, or on each device's latest upload only."
+            "all",
+            description="Train on all samples collected so far, or on each device's latest upload only.",
         )
         deadline: PositiveSeconds | None = Field(
             None,
@@ -45,7 +57,8 @@ class CloudOnly(Learner):
             yield world.sleep(self.params.period)
             free = [device for device in world.devices if device not in busy]
             arrived = yield world.gather(
-                (world.process(self._collect(device, received, busy)) for device in free), deadline_s=deadline_s
+                (world.process(self._collect(device, received, busy)) for device in free),
+                deadline_s=deadline_s,
             )
             if not any(arrived):
                 continue

@@ -65,9 +65,7 @@ class ECAvg(Learner):
             missed = (world.now - began_s) // self.params.every
             yield world.sleep(began_s + (missed + 1) * self.params.every - world.now)
 
-    def _round(
-        self, world: World, edges: dict[Device, Model], combined: list[Samples]
-    ) -> Generator[Event, Any, None]:
+    def _round(self, world: World, edges: dict[Device, Model], combined: list[Samples]) -> Generator[Event, Any, None]:
         sent = yield world.gather(
             (world.process(self._edge(device, edges[device])) for device in world.devices),
             deadline_s=self.params.deadline,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cloud import Cloud
     from .device import Device
-    from .environment import Environment, environment, load_data
+    from .environment import Environment, draw_environment, load_data
     from .offline import Offline
     from .payload import Bundle, Lineage, Message, Model
     from .training import Training
@@ -29,7 +29,7 @@ _HOME = {
     "Training": "training",
     "Verb": "verbs",
     "World": "world",
-    "environment": "environment",
+    "draw_environment": "environment",
     "load_data": "environment",
 }
 
@@ -46,7 +46,7 @@ __all__ = [
     "Training",
     "Verb",
     "World",
-    "environment",
+    "draw_environment",
     "load_data",
 ]
 

@@ -10,12 +10,13 @@ from ..signals import Signal
 from .energy import EnergyMeter
 from .payload import Model
 from .training import Workshop
-from .verbs import Gathered, Verb
+from .verbs import Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
     from ..data import Samples
-    from .device import Device, Payload
+    from .device import Device
+    from .payload import Payload
     from .verbs import Gather
     from .world import World
 
@@ -53,9 +54,7 @@ class Cloud:
         self.hardware = hardware
         self.ingress = world.network.link("cloud/ingress", hardware.ingress)
         self.egress = world.network.link("cloud/egress", hardware.egress)
-        worker = Worker(
-            world.env, "cloud", hardware.compute, hardware.memory, EnergyMeter(None), world.recorder
-        )
+        worker = Worker(world.env, "cloud", hardware.compute, hardware.memory, EnergyMeter(None), world.recorder)
         self._shop = Workshop("cloud", worker, world.plane, world.names, world.label)
 
     def train(
@@ -127,6 +126,3 @@ class Cloud:
     def close(self) -> None:
         """Record the jobs that are still running when the simulation ends."""
         self._shop.worker.close()
-
-
-__all__ = ["Cloud", "CloudHardware", "Gathered"]

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
+from ..data import Samples
 from ..models import cost
 from ..signals import Signal
 from .energy import EnergyMeter, Power
-from .payload import Bundle, Message, Model
+from .payload import Bundle, Message, Model, Payload
 from .radio import Radio, Shipment
-from .training import Training, Workshop
+from .training import Workshop
 from .verbs import Steps, Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from ..data import DataStream, Samples
+    from ..data import DataStream
     from ..jobs import Handle
     from .network import Link
     from .world import World
-
-Payload = Any  # Model | Samples | Message | Bundle: mypy cannot express a runtime import that is only for types
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Device:
         "_downlink",
         "_online_s",
         "_radio",
-        "_sent_until_s",
+        "_sent",
         "_uplink",
         "_waiting_for_drift",
         "_waiting_until_online",
@@ -123,7 +122,7 @@ class Device:
         self._workshop: Workshop | None = None
         self._uplink: Link | None = None
         self._downlink: Link | None = None
-        self._sent_until_s: float | None = None
+        self._sent: tuple[float, int] | None = None  # when, and at which data phase, the samples sent last were read
         self._waiting_for_drift: Event | None = None
         self._waiting_until_online: Event | None = None
 
@@ -161,9 +160,7 @@ class Device:
         """What ``train`` with these settings (see there) would need."""
         how = self._world.training.but(**settings)
         costs = cost(model.architecture)
-        return (
-            costs.training_memory_bytes(how.micro_batch_size, how.optimizer) + self.hardware.memory_overhead_bytes
-        )
+        return costs.training_memory_bytes(how.micro_batch_size, how.optimizer) + self.hardware.memory_overhead_bytes
 
     # Its data -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +170,9 @@ class Device:
 
     def new_samples(self) -> Samples:
         """The labelled samples in its buffer whose labels came after the last successful upload of samples."""
-        return self.data.samples(self._world.now, since_s=self._sent_until_s)
+        if self._sent is None:
+            return self.samples()
+        return self.data.samples(self._world.now, since_s=self._sent[0], since_phase=self._sent[1])
 
     @property
     def data(self) -> DataStream:
@@ -287,8 +286,9 @@ class Device:
         shipments = _shipments(self, "cloud", "up", payload)
         yield from self._carry(payload, shipments, links, self.hardware.latency_s, None)
         for part in payload.parts if isinstance(payload, Bundle) else (payload,):
-            if not isinstance(part, Model | Message) and part.device == self.name:
-                self._sent_until_s = max(part.as_of_s, self._sent_until_s or 0.0)
+            if isinstance(part, Samples) and part.device == self.name:
+                as_of = (part.as_of_s, part.as_of_phase)
+                self._sent = as_of if self._sent is None else max(as_of, self._sent)
         return payload
 
     def _carry(
@@ -440,6 +440,3 @@ def _shipments(device: Device, peer: str, direction: str, payload: Payload) -> l
             data_phase=payload.phase if taken else None,
         )
     ]
-
-
-__all__ = ["Device", "Hardware", "Payload", "Training"]

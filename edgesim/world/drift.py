@@ -75,19 +75,19 @@ def strikes(scenario: Scenario, seed: int) -> list[Strike]:
     for drift in scenario.drifts:
         devices = _targets(drift.devices, drift.name, scenario, seed)
         found += [
-        Strike(
-            time_s=time_s,
-            name=drift.name,
-            occurrence=occurrence,
-            step=1,
-            steps=1,
-            kind=drift.kind,
-            detail=_detail(drift),
-            devices=devices,
-            change=partial(_change, drift),
-        )
-        for occurrence, time_s in zip(itertools.count(1), drift.times(scenario.horizon), strict=False)
-    ]
+            Strike(
+                time_s=time_s,
+                name=drift.name,
+                occurrence=occurrence,
+                step=1,
+                steps=1,
+                kind=drift.kind,
+                detail=_detail(drift),
+                devices=devices,
+                change=partial(_change, drift),
+            )
+            for occurrence, time_s in zip(itertools.count(1), drift.times(scenario.horizon), strict=False)
+        ]
     return sorted(found, key=lambda strike: strike.time_s)
 
 

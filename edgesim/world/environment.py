@@ -99,6 +99,7 @@ class Environment:
             seed=self.seed,
             device=name,
             test_samples=self.scenario.data.test_samples,
+            sample_bytes=self.sample_bytes,
         )
 
     @cached_property
@@ -113,12 +114,13 @@ class Environment:
         return self.dataset.wire_bytes(sample_bytes=spec.sample_bytes, codec_ratio=spec.codec_ratio)
 
     def _arrival(self, group: DeviceGroup) -> Arrival:
+        initial = self.scenario.data.partition.samples.high
         spec = self.scenario.arrival(group)
         return Arrival(
             rate_per_s=spec.rate,
             labelled_ratio=spec.labelled,
             label_delay_s=spec.label_delay,
-            buffer=spec.buffer,
+            buffer=initial if spec.buffer is None else spec.buffer,
             eviction=spec.eviction,
         )
 
@@ -131,7 +133,7 @@ def load_data(scenario: Scenario) -> Dataset:
     return load_dataset(spec.source, **options)
 
 
-def environment(scenario: Scenario, seed: int, dataset: Dataset, *, allow_code: bool = False) -> Environment:
+def draw_environment(scenario: Scenario, seed: int, dataset: Dataset, *, allow_code: bool = False) -> Environment:
     """Draw the environment of ``seed``.
 
     Raises

@@ -105,5 +105,3 @@ class Offline:
             )
         )
         return Model(name, model.architecture, state)
-
-

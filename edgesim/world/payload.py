@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..data import Samples
+
 if TYPE_CHECKING:
-    from ..data import Samples
     from ..jobs import Handle
     from ..models import Architecture
 
@@ -85,8 +86,8 @@ class Model:
     id: str
     architecture: Architecture
     state: Handle
-    lineage: Lineage = Lineage()
-    scored: Lineage = Lineage()
+    lineage: Lineage = field(default_factory=Lineage)
+    scored: Lineage = field(default_factory=Lineage)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,3 +103,7 @@ class Bundle:
     """Several payloads sent as one transfer, e.g. a model together with the samples it was trained on."""
 
     parts: tuple[Model | Samples | Message, ...]
+
+
+Payload = Model | Samples | Message | Bundle
+"""What can be sent."""

@@ -10,7 +10,6 @@ from simpy import Environment
 from ..tables import WorldTables
 
 if TYPE_CHECKING:
-    from ..data import Samples
     from ..jobs import Handle
     from .drift import Strike
     from .memory import Memory

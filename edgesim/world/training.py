@@ -101,8 +101,7 @@ class Workshop:
             job_id=job_id,
             kind="train",
             flops=how.epochs * count * costs.train_flops_per_sample,
-            memory_bytes=costs.training_memory_bytes(how.micro_batch_size, how.optimizer)
-            + self.memory_overhead_bytes,
+            memory_bytes=costs.training_memory_bytes(how.micro_batch_size, how.optimizer) + self.memory_overhead_bytes,
             overhead_s=steps * self.step_overhead_s,
             samples=count,
             batch_size=how.micro_batch_size,
@@ -187,7 +186,7 @@ class Workshop:
             job_id=job_id,
             kind="score",
             flops=count * costs.forward_flops_per_sample,
-            memory_bytes=costs.inference_memory_bytes,
+            memory_bytes=costs.inference_memory_bytes(),
             samples=count,
             batch_size=1,
             data=tuple(data),

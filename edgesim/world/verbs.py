@@ -176,9 +176,9 @@ class Gather(Event, Generic[T]):
             self._close()
 
     def _close(self) -> None:
-        values: list[T] = []
+        values: list[Any] = []
         indices: list[int] = []
-        failures: list[tuple[int, VerbFailure]] = []
+        failures: list[tuple[int, Any]] = []
         missing: list[int] = []
         for position, verb in enumerate(self._verbs):
             if not verb.processed:

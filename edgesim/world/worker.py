@@ -168,8 +168,9 @@ class Worker:
         self.memory.release(work.job_id)
         self._recorder.memory(self._node, "killed" if status == "killed" else "end", work, self.memory)
         overhead_s = 0.0
-        if work.overhead_s and running.computation.triggered:
-            overhead_s = min(work.overhead_s, self._env.now - running.computation.value.end_s)
+        computed = running.computation.value if running.computation.triggered else None
+        if work.overhead_s and computed is not None:
+            overhead_s = min(work.overhead_s, self._env.now - computed.end_s)
         busy_s = running.computation.share_s + overhead_s
         self._recorder.computation(
             self._node,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from .priorities import ENVIRONMENT, LEARNER
 from .recorder import Recorder
 from .schedule import Clock, call_at
 from .serving import Requests
-from .training import Training
 from .verbs import Gather
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class World:
         return Gather(self.env, verbs, deadline_s=deadline_s, quorum=quorum)
 
     def process(self, steps: Generator[Event, Any, Any]) -> Process:
-        """Let a generator over verbs run beside this one, e.g. one a device; a failure it does not catch stops the run."""
+        """Let a generator over verbs run beside this one, e.g. one a device; what it lets through stops the run."""
         return self.env.process(steps)
 
     def rng(self, *name: str | int) -> np.random.Generator:
@@ -141,9 +141,7 @@ class World:
     def require_oracle(self) -> None:
         """Refuse the true instants of drifts to a learner that has not said that it uses them."""
         if not self._oracle:
-            raise UserError(
-                f"learner {self.label!r} waits for the true instant of a drift: its `oracle` must say so"
-            )
+            raise UserError(f"learner {self.label!r} waits for the true instant of a drift: its `oracle` must say so")
 
     def observe(self, device: Device, cause: str) -> None:
         """The observer's evaluation of what serves ``device`` on its data now: no time, no bytes, no energy."""
@@ -203,11 +201,11 @@ class World:
 
     def _schedule(self) -> None:
         for strike in self.environment.strikes:
-            call_at(self.env, strike.time_s, ENVIRONMENT, lambda strike=strike: self._strike(strike))
+            call_at(self.env, strike.time_s, ENVIRONMENT, partial(self._strike, strike))
         for device in self.devices:
             for start_s, end_s in device.hardware.away:
-                call_at(self.env, start_s, ENVIRONMENT, lambda device=device: device.leave("schedule"))
-                call_at(self.env, end_s, ENVIRONMENT, lambda device=device: device.join("schedule"))
+                call_at(self.env, start_s, ENVIRONMENT, partial(device.leave, "schedule"))
+                call_at(self.env, end_s, ENVIRONMENT, partial(device.join, "schedule"))
 
     def _strike(self, strike: Strike) -> None:
         cohort = self._cohorts.setdefault(strike.cohort_id, {})
