@@ -51,9 +51,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     wrong = mistakes("cnn", {"channels": [0], "dropout": 2, "widht": 3})
     assert [mistake.option for mistake in wrong] == ["channels", "dropout", "widht"]
     with pytest.raises(UserError, match=r"model\.channels: .*; model\.dropout: .*; model\.widht: "):
-        Architecture.of(
-            "cnn", {"channels": [0], "dropout": 2, "widht": 3}, input_shape=(3, 32, 32), classes=10
-        )
+        Architecture.of("cnn", {"channels": [0], "dropout": 2, "widht": 3}, input_shape=(3, 32, 32), classes=10)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +64,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("torchvision:resnet18", (561,), "reads images"),
     ],
 )
-def test_a_network_that_cannot_read_the_samples_is_refused(
-    name: str, shape: tuple[int, ...], words: str
-) -> None:
+def test_a_network_that_cannot_read_the_samples_is_refused(name: str, shape: tuple[int, ...], words: str) -> None:
     (mistake,) = mistakes(name, {}, shape)
     assert words in mistake.message
 
@@ -83,9 +79,7 @@ def test_a_network_without_classes_is_refused() -> None:
 
 
 def test_equal_networks_are_equal_however_their_options_were_written() -> None:
-    written = Architecture.of(
-        "cnn", {"dropout": 0, "channels": [16, 32]}, input_shape=[3, 32, 32], classes=10
-    )
+    written = Architecture.of("cnn", {"dropout": 0, "channels": [16, 32]}, input_shape=[3, 32, 32], classes=10)
     silent = Architecture.of("cnn", input_shape=(3, 32, 32), classes=10)
     assert written == silent
     assert written.key == silent.key

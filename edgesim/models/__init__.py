@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .architecture import Architecture
 from .payload import CODECS, TensorSpec, layout, payload_bytes, weight_bytes
+from .sources import source_digest
 
 if TYPE_CHECKING:
     from .building import State, build, initial_state, instantiate, named_tensors
-    from .costs import OPTIMIZERS, Cost, cost, select
+    from .costs import OPTIMIZERS, Cost, cost
     from .randomness import seeded_globals, seeded_torch
+    from .trainable import set_trainable
 
 __all__ = [
     "CODECS",
@@ -32,14 +34,16 @@ __all__ = [
     "payload_bytes",
     "seeded_globals",
     "seeded_torch",
-    "select",
+    "set_trainable",
+    "source_digest",
     "weight_bytes",
 ]
 
 _NEED_TORCH = {
     **dict.fromkeys(("State", "build", "initial_state", "instantiate", "named_tensors"), "building"),
-    **dict.fromkeys(("OPTIMIZERS", "Cost", "cost", "select"), "costs"),
+    **dict.fromkeys(("OPTIMIZERS", "Cost", "cost"), "costs"),
     **dict.fromkeys(("seeded_globals", "seeded_torch"), "randomness"),
+    "set_trainable": "trainable",
 }
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from ..errors import UserError
 from . import facts
 from .facts import OptionValue
+from .sources import source_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +78,9 @@ class Architecture:
         """
         text = f"{self.name}{json.dumps(dict(self.options))}{self.input_shape}->{self.classes}"
         if facts.source_of(self.name) == "factory":
-            text += f"@{_code_digest(self.name.partition(':')[0])}"
+            text += f"@{source_digest(self.name.partition('.')[0].partition(':')[0])}"
         return text
 
     def __str__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in self.options)
         return f"{self.name}({given})" if given else self.name
-
-
-@cache
-def _code_digest(module: str) -> str:
-    """Hash the Python files of a module's top-level package; one file for a module on its own."""
-    top = importlib.util.find_spec(module.partition(".")[0])
-    if top is None:
-        raise UserError(f"model.name: there is no module {module!r}")
-    if top.submodule_search_locations:
-        files = sorted(
-            path for folder in top.submodule_search_locations for path in Path(folder).rglob("*.py")
-        )
-    elif top.origin and top.origin.endswith(".py"):
-        files = [Path(top.origin)]
-    else:
-        raise UserError(f"model.name: {module!r} has no Python source to tell its versions apart by")
-    digest = hashlib.blake2b(digest_size=16)
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
-    return digest.hexdigest()

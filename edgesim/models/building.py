@@ -52,9 +52,7 @@ def instantiate(architecture: Architecture, seed: int) -> nn.Module:
     with seeded_globals(seed):
         module = _construct(architecture)
     if not isinstance(module, nn.Module):
-        raise UserError(
-            f"model.name: {architecture.name} must return a torch.nn.Module, not {type(module).__name__}"
-        )
+        raise UserError(f"model.name: {architecture.name} must return a torch.nn.Module, not {type(module).__name__}")
     return module
 
 
@@ -132,9 +130,7 @@ def _replace_first_convolution(module: nn.Module, name: str, channels: int) -> N
             )
             setattr(module.get_submodule(parent), attribute, replacement)
             return
-    raise UserError(
-        f"model.name: torchvision:{name} has no convolution to adapt to {channels}-channel images"
-    )
+    raise UserError(f"model.name: torchvision:{name} has no convolution to adapt to {channels}-channel images")
 
 
 def _call_factory(name: str, options: dict[str, Any], shape: tuple[int, ...], classes: int) -> object:

@@ -16,6 +16,7 @@ from ..errors import UserError
 from .architecture import Architecture
 from .building import build, named_tensors
 from .payload import weight_bytes
+from .trainable import set_trainable
 
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
 """Optimizers, and how many numbers each keeps per trainable parameter."""
@@ -84,11 +85,10 @@ class Cost:
         activations = self.activation_bytes + batch_size * self.activation_bytes_per_sample
         return self.state_bytes + (1 + OPTIMIZERS[optimizer]) * self.gradient_bytes + activations
 
-    def inference_memory_bytes(self, batch_size: int = 1) -> int:
-        """Memory of a forward pass: weights, and input and output of the largest layer."""
-        if batch_size < 1:
-            raise ValueError(f"a batch has at least one sample, not {batch_size}")
-        return self.state_bytes + batch_size * self.working_bytes_per_sample
+    @property
+    def inference_memory_bytes(self) -> int:
+        """Memory of a forward pass of one sample: weights, and input and output of the largest layer."""
+        return self.state_bytes + self.working_bytes_per_sample
 
 
 @lru_cache(maxsize=1024)
@@ -117,13 +117,7 @@ def cost(architecture: Architecture, trainable: tuple[str, ...] | None = None) -
     at two batch sizes, which fixes the line they are on.
     """
     module = build(architecture)
-    module.train()
-    chosen = select(module, trainable)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    for parameter in chosen:
-        parameter.requires_grad_(True)
-
+    chosen = set_trainable(module, trainable)
     forward = _forward_pass(architecture, module, _PROBES[0])
     _refuse_unseen(architecture, module, forward)
     forward_flops = sum(forward.flops.values()) / _PROBES[0]
@@ -145,35 +139,6 @@ def cost(architecture: Architecture, trainable: tuple[str, ...] | None = None) -
     )
 
 
-def select(module: nn.Module, trainable: Sequence[str] | None) -> list[nn.Parameter]:
-    """Return the parameters called by ``trainable`` (parameters, or modules with all of theirs); None is all
-    of them.
-
-    Raises
-    ------
-    UserError
-        A name calls nothing.
-    """
-    named = dict(module.named_parameters())
-    if trainable is None:
-        return list(named.values())
-    for wanted in trainable:
-        if not any(_is_within(name, wanted) for name in named):
-            tops = ", ".join(
-                name for name, child in module.named_children() if any(True for _ in child.parameters())
-            )
-            raise UserError(f"trainable: the network has no parameters called {wanted!r}; it has: {tops}")
-    return [
-        parameter
-        for name, parameter in named.items()
-        if any(_is_within(name, wanted) for wanted in trainable)
-    ]
-
-
-def _is_within(name: str, wanted: str) -> bool:
-    return name == wanted or name.startswith(wanted + ".")
-
-
 @dataclass(frozen=True, slots=True)
 class _Forward:
     """What one forward pass of a batch did.
@@ -189,9 +154,7 @@ class _Forward:
 def _forward_pass(architecture: Architecture, module: nn.Module, batch: int) -> _Forward:
     flops: dict[nn.Module, int] = {}
     largest = 0
-    inside: list[
-        tuple[int, int]
-    ] = []  # for each layer being called: the count at its start, FLOPs of layers inside
+    inside: list[tuple[int, int]] = []  # for each layer being called: the count at its start, FLOPs of layers inside
 
     def before(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         inside.append((counter.get_total_flops(), 0))
@@ -205,9 +168,7 @@ def _forward_pass(architecture: Architecture, module: nn.Module, batch: int) -> 
             outer, siblings = inside[-1]
             inside[-1] = outer, siblings + spent
         if next(layer.children(), None) is None:
-            largest = max(
-                largest, _bytes([value for value in (*inputs, output) if isinstance(value, Tensor)])
-            )
+            largest = max(largest, _bytes([value for value in (*inputs, output) if isinstance(value, Tensor)]))
 
     hooks: list[RemovableHandle] = []
     for layer in module.modules():
@@ -228,8 +189,7 @@ def _refuse_unseen(architecture: Architecture, module: nn.Module, forward: _Forw
         if is_leaf and forward.flops.get(layer) == 0 and _holds_matrices(layer):
             where = f"{type(layer).__name__} {path}".strip()
             raise UserError(
-                f"model: PyTorch's counter sees no FLOPs in {where}, which holds weights: "
-                "its costs would be wrong"
+                f"model: PyTorch's counter sees no FLOPs in {where}, which holds weights: its costs would be wrong"
             )
     if not sum(forward.flops.values()) and any(True for _ in module.parameters()):
         raise UserError(f"model: {architecture} has parameters and no FLOPs that PyTorch's counter sees")

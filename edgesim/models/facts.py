@@ -55,9 +55,7 @@ class ModelFacts:
     images_only: bool
 
 
-_DROPOUT = Option(
-    "dropout", "ratio", 0.0, "probability of zeroing a value before the last layer while training"
-)
+_DROPOUT = Option("dropout", "ratio", 0.0, "probability of zeroing a value before the last layer while training")
 _WIDTH = Option("width", "integer", 64, "channels of the first stage; the others are multiples of it")
 
 MODELS: Mapping[str, ModelFacts] = {
@@ -127,9 +125,7 @@ _FAMILIES = {
     "vit_": ("b_16", "b_32", "h_14", "l_16", "l_32"),
     "wide_resnet": ("50_2", "101_2"),
 }
-TORCHVISION: tuple[str, ...] = tuple(
-    sorted(prefix + end for prefix, ends in _FAMILIES.items() for end in ends)
-)
+TORCHVISION: tuple[str, ...] = tuple(sorted(prefix + end for prefix, ends in _FAMILIES.items() for end in ends))
 """torchvision's image classifiers, as named after ``torchvision:``."""
 
 
@@ -176,17 +172,13 @@ def mistakes(
         if source == "torchvision":
             short = name.partition(":")[2]
             if short not in TORCHVISION:
-                found.append(
-                    Mistake("name", f"torchvision has no classifier {short!r}{_meant(short, TORCHVISION)}")
-                )
+                found.append(Mistake("name", f"torchvision has no classifier {short!r}{_meant(short, TORCHVISION)}"))
             if input_shape is not None and len(input_shape) != 3:
                 found.append(Mistake("name", _wants_images(name, input_shape)))
         elif not all(part.isidentifier() for part in name.replace(":", ".", 1).split(".")):
             found.append(Mistake("name", f"a factory is written package.module:function, not {name!r}"))
         found += [
-            Mistake(
-                key, f"{key} must be a number, a text, true, false or a list of such, not {_shown(value)}"
-            )
+            Mistake(key, f"{key} must be a number, a text, true, false or a list of such, not {_shown(value)}")
             for key, value in options.items()
             if not _is_plain(value)
         ]
@@ -234,11 +226,7 @@ def _wrong(option: Option, value: object) -> str:
         good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
         return "" if good else f"{option.name} must be at least 0 and below 1, not {_shown(value)}"
     if option.kind == "integer":
-        return (
-            ""
-            if _is_width(value)
-            else f"{option.name} must be a whole number, at least 1, not {_shown(value)}"
-        )
+        return "" if _is_width(value) else f"{option.name} must be a whole number, at least 1, not {_shown(value)}"
     if not isinstance(value, list | tuple) or not all(map(_is_width, value)):
         return f"{option.name} must be a list of whole numbers, each at least 1, not {_shown(value)}"
     return f"{option.name} must not be empty" if option.at_least_one and not value else ""
@@ -274,11 +262,7 @@ def _is_width(value: object) -> bool:
 def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
-    return (
-        value is None
-        or isinstance(value, bool | int | str)
-        or (isinstance(value, float) and math.isfinite(value))
-    )
+    return value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _frozen(value: object) -> OptionValue:

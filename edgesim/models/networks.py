@@ -30,14 +30,10 @@ def cnn(
     for outgoing in channels:
         layers += [nn.Conv2d(incoming, outgoing, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         incoming, height, width = outgoing, height // 2, width // 2
-    return nn.Sequential(
-        *layers, nn.Flatten(), *_fully_connected(incoming * height * width, hidden, classes, dropout)
-    )
+    return nn.Sequential(*layers, nn.Flatten(), *_fully_connected(incoming * height * width, hidden, classes, dropout))
 
 
-def _fully_connected(
-    features: int, hidden: Sequence[int], classes: int, dropout: float
-) -> Iterable[nn.Module]:
+def _fully_connected(features: int, hidden: Sequence[int], classes: int, dropout: float) -> Iterable[nn.Module]:
     for width in hidden:
         yield from (nn.Linear(features, width), nn.ReLU())
         features = width
@@ -75,9 +71,7 @@ class ResNet(nn.Module):
     Four stages ``layer1`` to ``layer4`` of ``width`` x (1, 2, 4, 8) channels; the last three halve the side.
     """
 
-    def __init__(
-        self, input_shape: Sequence[int], classes: int, *, blocks: Sequence[int], width: int
-    ) -> None:
+    def __init__(self, input_shape: Sequence[int], classes: int, *, blocks: Sequence[int], width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
