@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
-from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Strict
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Strict
 from pydantic_core import CoreSchema, core_schema
+
+from edgesim.scenario.findings import Finding, several
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]*$"
 
@@ -40,8 +42,18 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """What a group or a drift is called."""
 ClassLabel = Annotated[int, Ge(0)]
 """A class as a key of a mapping, where JSON knows text only."""
-ClassList = tuple[WholeNumber, ...]
-"""Class labels, counted from 0."""
+
+
+def _different(labels: tuple[int, ...]) -> tuple[int, ...]:
+    twice = [index for index, label in enumerate(labels) if label in labels[:index]]
+    if twice:
+        raise several([Finding((index,), f"class {labels[index]} is listed twice") for index in twice])
+    return labels
+
+
+ClassList = Annotated[tuple[WholeNumber, ...], MinLen(1), AfterValidator(_different)]
+"""Class labels, counted from 0, each once."""
+
 
 FREE_TEXT = {"type": "string"}
 

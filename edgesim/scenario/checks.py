@@ -124,7 +124,7 @@ def _kinds(parts: Parts) -> Iterator[Finding]:
         path = ("data", "partition", "kind")
         if facts.has_groups is False:
             yield Finding(path, f"{source} has no natural groups; the kinds iid, dirichlet, classes need none")
-        elif isinstance(parts.data, NpzData) and parts.data.group_key is None:
+        elif isinstance(parts.data, NpzData) and parts.data.group is None:
             yield Finding(path, "needs `group_key` under `data`: the array that says which group a sample is of")
     for index, drift in parts.drifts.items():
         if isinstance(drift, FeatureDrift) and facts.kind is not None:

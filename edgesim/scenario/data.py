@@ -103,9 +103,7 @@ class Proxy(Spec):
         description="Share of the training pool that the cloud holds; the rest is the devices'.",
         examples=["30 %"],
     )
-    classes: Annotated[ClassList, MinLen(1)] | None = Field(
-        default=None, description="Classes in the cloud's data; all of them by default."
-    )
+    classes: ClassList | None = Field(default=None, description="Classes in the cloud's data; all of them by default.")
 
 
 class _Partition(Spec):
@@ -114,7 +112,7 @@ class _Partition(Spec):
         description="Samples that a device holds at first: a number, or a range to draw from.",
         examples=[100, "50-150"],
     )
-    classes: Annotated[ClassList, MinLen(1)] | None = Field(
+    classes: ClassList | None = Field(
         default=None, description="Classes that occur on devices before any drift; all by default."
     )
 
@@ -216,10 +214,8 @@ class _Data(Spec):
     @property
     def options(self) -> dict[str, Any]:
         """What the source itself is loaded with, by the names of :func:`edgesim.data.load_dataset`."""
-        own = {key: getattr(self, key) for key in type(self).model_fields if key not in _Data.model_fields}
-        if "group_key" in own:
-            own["group"] = own.pop("group_key")
-        return own
+        own = {key: value for key, value in self if key not in _Data.model_fields}
+        return {key: value for key, value in own.items() if value is not None}
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -270,7 +266,9 @@ class NpzData(_Data):
     path: FilePath = Field(description="The .npz file.", examples=["${EDGESIM_DATA}/har.npz"])
     x: str = Field(default="x", description="The array of samples: `x`, or `x_train` and `x_test`.")
     y: str = Field(default="y", description="The array of labels.")
-    group_key: str | None = Field(default=None, description="The array that says which natural group a sample is of.")
+    group: str | None = Field(
+        default=None, alias="group_key", description="The array that says which natural group a sample is of."
+    )
     class_names: str | None = Field(default=None, description="The array of class names.")
     layout: Literal["auto", "nchw", "nhwc"] = Field(default="auto", description="Order of the sides of images.")
     value_range: Annotated[tuple[Number, ...], MinLen(2), MaxLen(2)] | None = Field(

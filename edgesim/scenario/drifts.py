@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Gt, MinLen
 from pydantic import ConfigDict, Field, ValidationInfo, model_serializer, model_validator
 
+from edgesim.data.facts import TRANSFORMS
 from edgesim.scenario.base import (
     ClassLabel,
     ClassList,
@@ -117,10 +118,10 @@ class LabelDrift(_Drift):
     """Which classes a device meets, and how often, changes."""
 
     kind: Literal["label"] = Field(description="Which classes devices meet changes.")
-    add_classes: Annotated[ClassList, MinLen(1)] | None = Field(
+    add_classes: ClassList | None = Field(
         default=None, description="Classes that come to the present ones.", examples=["[7, 8, 9]"]
     )
-    classes: Annotated[ClassList, MinLen(1)] | None = Field(
+    classes: ClassList | None = Field(
         default=None, description="Classes that occur from now on, equally often.", examples=["[0, 1]"]
     )
     prior: Annotated[dict[ClassLabel, Weight], MinLen(1)] | None = Field(
@@ -168,6 +169,10 @@ class FeatureDrift(_Drift):
             raise wrong("is missing: the strength, from 1 to 5 (or `amount`)", ("severity",))
         if self.severity is not None and self.amount is not None:
             raise wrong("`severity` already gives the strength; leave one of them out", ("amount",))
+        facts = TRANSFORMS[self.transform]
+        if self.amount is not None and not facts.low <= self.amount <= facts.high:
+            bounds = f"from {facts.low:g} to {facts.high:g}"
+            raise wrong(f"found {self.amount:g}, must be {bounds}: {facts.meaning}", ("amount",))
         return self
 
 

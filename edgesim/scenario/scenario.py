@@ -42,7 +42,13 @@ class Record(Spec):
     """What else is written to the run folder."""
 
     environment: Flag = Field(
-        default=True, description="Write what the environment did: bandwidth, memory, availability."
+        default=True, description="Write what the environment did: bandwidth, memory, compute."
+    )
+    serving_interval: PositiveSeconds = Field(
+        60.0, description="Longest stretch of time that one row of the table `serving` covers.", examples=["1 min"]
+    )
+    serving_interval: PositiveSeconds = Field(
+        default=60.0, description="Time that a row about inference requests covers.", examples=["1 min"]
     )
 
 
