@@ -1,0 +1,1 @@
+"""Tables of run folders to answers: metrics, comparisons, figures, reports."""

@@ -1,0 +1,184 @@
+"""Drift episodes: one row a (device, drift), with how long it can be followed and when each thing happened.
+
+An episode opens with the first step of a drift on a device. It is followed until the next episode opens on
+that device or its world ends; what has not happened by then is *right-censored*: it may happen later, we only
+know that it had not yet. A device whose battery is dead will never recover: a *competing event*, not a
+censoring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.recovery import recoveries
+from analysis.worlds import DEVICE, per_row
+
+MEASURES = ("reaction", "deployment", "cohort_deployment", "score_deployment", "recovery")
+"""What is timed from a drift on, each in a column ``<measure>_s`` of :func:`episodes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRule:
+    """When a device counts as recovered: accuracy at least (1 - epsilon) x reference, held for ``hold_s``.
+
+    Parameters
+    ----------
+    epsilon
+        Allowed loss, as a share of the reference, in [0, 1).
+    window_s
+        The reference is the time-weighted accuracy over so long before the drift (less where the device's
+        previous drift or the start is closer).
+    hold_s
+        How long the level must be held; 0 counts any touch, and falls below it later are counted as relapses.
+    ideal
+        The label of a learner: its time-weighted accuracy *after* the drift, until the episode ends, is the
+        reference instead (same seed, same device).
+    """
+
+    epsilon: float = 0.05
+    window_s: float = 60.0
+    hold_s: float = 0.0
+    ideal: str | None = None
+
+
+def episodes(
+    drifts: pd.DataFrame,
+    computations: pd.DataFrame,
+    deployments: pd.DataFrame,
+    accuracy: pd.DataFrame,
+    availability: pd.DataFrame,
+    worlds: pd.DataFrame,
+    rule: RecoveryRule | None = None,
+) -> pd.DataFrame:
+    """Time what followed each drift on each device.
+
+    Returns
+    -------
+    DataFrame
+        A row an episode, with ``learner, seed, device, episode_id, drift_id, cohort_id, name, kind, phase,
+        time_s`` and
+
+        - ``until_s``, ``ends_by`` ("drift" or "horizon"): how far it is followed;
+        - ``battery_s``: when the battery died for good within it, NaN if it did not;
+        - ``reaction_s``: from the drift to the start of the first job that trained on a sample of this device
+        taken
+          after it and gave a model (a killed job informs nothing);
+        - ``deployment_s``: to the first model so informed that serves this device; ``cohort_deployment_s``
+        counts
+          samples of any device that the same occurrence struck, ``score_deployment_s`` also jobs that only
+          scored samples;
+        - ``recovery_s``, ``outcome``, ``relapses``, ``reference``, ``dropped_to``: see
+          :func:`analysis.recovery.recoveries`.
+
+        NaN in a time: not seen by ``until_s`` (of ``recovery_s``: see ``outcome``).
+    """
+    rule = rule or RecoveryRule()
+    found = _openings(drifts, worlds)
+    found["battery_s"] = _battery_death(found, availability)
+    found["reaction_s"] = _first(found, _informing_jobs(computations))
+    for column, name in (
+        ("informed_by", "deployment_s"),
+        ("cohort_informed_by", "cohort_deployment_s"),
+        ("score_informed_by", "score_deployment_s"),
+    ):
+        found[name] = _first(found, _informed_models(deployments, drifts, column))
+    levels = recoveries(found, drifts, accuracy, worlds, rule.epsilon, rule.window_s, rule.hold_s, rule.ideal)
+    return found.merge(levels, on=[*DEVICE, "time_s"], how="left", validate="many_to_one")
+
+
+def observations(episodes: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the durations of one measure as survival data: what was seen, and what was censored.
+
+    For ``recovery`` only episodes with a drop count (an unaffected one is no recovery of 0 s) and only those
+    whose accuracy was measured. A device whose battery died stays among those that have not recovered until
+    the episode's own end: that end is known in advance (the next drift, the horizon), so the Kaplan-Meier
+    estimate on these data is the cumulative incidence under the competing event (Fine and Gray 1999, section
+    3.1, "censoring complete").
+
+    Returns
+    -------
+    DataFrame
+        ``learner, seed, device, duration_s, observed``.
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"no measure {measure!r}: one of {', '.join(MEASURES)}")
+    rows = episodes
+    if measure == "recovery":
+        rows = rows[rows["outcome"].isin(["recovered", "censored", "battery"])]
+    observed = rows[f"{measure}_s"].notna()
+    duration = rows[f"{measure}_s"].fillna(rows["until_s"] - rows["time_s"])
+    return rows[DEVICE].assign(duration_s=duration, observed=observed).reset_index(drop=True)
+
+
+def _openings(drifts: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
+    names = [*DEVICE, "episode_id", "drift_id", "cohort_id", "name", "kind", "phase", "time_s"]
+    opened = drifts.loc[drifts["opens_episode"], names]
+    opened = opened.assign(until_s=per_row(opened, worlds, "until_s"))
+    opened = opened[opened["time_s"] < opened["until_s"]]
+    moments = opened[[*DEVICE, "time_s"]].drop_duplicates().sort_values([*DEVICE, "time_s"])
+    moments["next_s"] = moments.groupby(DEVICE)["time_s"].shift(-1)
+    opened = opened.merge(moments, on=[*DEVICE, "time_s"])
+    by_drift = opened["next_s"] < opened["until_s"]
+    ends_by = pd.Series(np.where(by_drift, "drift", "horizon"), opened.index, dtype="str")
+    until_s = opened["until_s"].where(~by_drift, opened["next_s"])
+    return opened.assign(until_s=until_s, ends_by=ends_by).drop(columns="next_s")
+
+
+def _battery_death(episodes: pd.DataFrame, availability: pd.DataFrame) -> pd.Series[float]:
+    """When each episode's device was drained and not back by the episode's end; NaN if it was not."""
+    states = availability[[*DEVICE, "time_s", "state", "cause"]].rename(columns={"time_s": "since_s"})
+    ends = episodes[DEVICE].assign(until_s=episodes["until_s"], _row=np.arange(len(episodes)))
+    last = pd.merge_asof(
+        ends.sort_values("until_s", kind="stable"),
+        states.sort_values("since_s", kind="stable"),
+        left_on="until_s",
+        right_on="since_s",
+        by=DEVICE,
+        allow_exact_matches=False,
+    ).sort_values("_row")
+    dead = ((last["state"] == "offline") & (last["cause"] == "battery")).to_numpy()
+    return pd.Series(np.where(dead, np.maximum(last["since_s"], episodes["time_s"].to_numpy()), np.nan))
+
+
+def _informing_jobs(computations: pd.DataFrame) -> pd.DataFrame:
+    """Jobs that read samples and give a model, a row for each device whose samples they read."""
+    gives = (computations["output_model_id"] != "") & (computations["input_data"] != "")
+    jobs = computations.loc[gives & computations["status"].isin(["done", "running"])]
+    read = jobs["input_data"].str.split(";").explode()
+    parts = read.str.rsplit("@", n=1)
+    return pd.DataFrame(
+        {
+            "learner": jobs["learner"].reindex(read.index),
+            "seed": jobs["seed"].reindex(read.index),
+            "device": parts.str[0].astype("str"),
+            "phase": parts.str[1].astype("int64"),
+            "event_s": jobs["start_s"].reindex(read.index),
+        }
+    )
+
+
+def _informed_models(deployments: pd.DataFrame, drifts: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Deployments of models informed by a drift of the device that they serve, with that drift's phase."""
+    world = ["learner", "seed"]
+    rows = deployments.loc[deployments[column] != "", [*DEVICE, "time_s", column]]
+    rows = rows.rename(columns={"time_s": "event_s", column: "drift_id"})
+    return rows.merge(drifts[[*world, "drift_id", "phase"]], on=[*world, "drift_id"])
+
+
+def _first(episodes: pd.DataFrame, events: pd.DataFrame) -> pd.Series[float]:
+    """Seconds from each drift to its device's first event of that phase or a later one, NaN if none."""
+    first = events.groupby([*DEVICE, "phase"])["event_s"].min().reset_index()
+    first = first.sort_values("phase", ascending=False, kind="stable")
+    first["event_s"] = first.groupby(DEVICE)["event_s"].cummin()  # of this phase or any later one
+    wanted = episodes[[*DEVICE, "phase", "time_s", "until_s"]].assign(_row=np.arange(len(episodes)))
+    found = pd.merge_asof(
+        wanted.sort_values("phase", kind="stable"),
+        first.sort_values("phase", kind="stable"),
+        on="phase",
+        by=DEVICE,
+        direction="forward",
+    ).sort_values("_row", ignore_index=True)
+    return (found["event_s"] - found["time_s"]).where(found["event_s"] <= found["until_s"])
