@@ -185,7 +185,7 @@ class ArrivalOverride(Spec):
 
 class _Data(Spec):
     source: str
-    proxy: Proxy = Field(description="The cloud's own labelled data.", examples=["{share: 30 %}"])
+    proxy: Proxy = Field(description="The cloud's own labelled data.", examples=[{"share": "30 %"}])
     test_share: Annotated[Ratio, Gt(0)] | None = Field(
         default=None,
         description="Share of the whole set to test with, split anew; by default the official test split.",
@@ -193,7 +193,7 @@ class _Data(Spec):
     )
     test_samples: PositiveWholeNumber = Field(default=100, description="Test samples in a device's view.")
     partition: Partition = Field(
-        description="How training samples are spread over devices.", examples=["{kind: iid, samples: 100}"]
+        description="How training samples are spread over devices.", examples=[{"kind": "iid", "samples": 100}]
     )
     arrival: Arrival = Field(default=Arrival(), description="How new samples arrive; none by default.")
     sample_bytes: Annotated[Bytes, Gt(0)] | None = Field(

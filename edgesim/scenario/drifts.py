@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Gt, MinLen
-from pydantic import ConfigDict, Field, ValidationInfo, model_serializer, model_validator
+from pydantic import Field, GetJsonSchemaHandler, ValidationInfo, model_serializer, model_validator
+from pydantic_core import CoreSchema
 
 from edgesim.data.facts import TRANSFORMS
 from edgesim.scenario.base import (
@@ -27,16 +28,12 @@ FeatureTransform = Literal["brightness", "contrast", "blur", "noise", "rotation"
 class DriftTarget(Spec):
     """Which devices drift: all of them, a random share, a group, or some by name."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": ["share"]}, {"required": ["group"]}, {"required": ["names"]}]}
-    )
-
     share: Annotated[Ratio, Gt(0)] | None = Field(
         default=None, description="A random share of all devices, drawn once a drift.", examples=["50 %"]
     )
     group: Name | None = Field(default=None, description="One group of devices.", examples=["fast"])
     names: Annotated[tuple[str, ...], MinLen(1)] | None = Field(
-        default=None, description="Devices by name.", examples=["[fast-0, fast-1]"]
+        default=None, description="Devices by name.", examples=[["fast-0", "fast-1"]]
     )
 
     @property
@@ -59,6 +56,15 @@ class DriftTarget(Spec):
         if isinstance(value, cls):
             return value
         raise wrong(f"found {found(value)}; write `all`, or {{share: 50 %}}, {{group: NAME}}, {{names: [...]}}")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the word ``all`` too, for editors."""
+        mapping = handler.resolve_ref_schema(handler(schema))
+        return {
+            "description": mapping.pop("description"),
+            "anyOf": [{"const": "all"}, {**mapping, "minProperties": 1, "maxProperties": 1}],
+        }
 
     @model_serializer(mode="wrap")
     def _write(self, handler: Any) -> Any:
@@ -119,13 +125,13 @@ class LabelDrift(_Drift):
 
     kind: Literal["label"] = Field(description="Which classes devices meet changes.")
     add_classes: ClassList | None = Field(
-        default=None, description="Classes that come to the present ones.", examples=["[7, 8, 9]"]
+        default=None, description="Classes that come to the present ones.", examples=[[7, 8, 9]]
     )
     classes: ClassList | None = Field(
-        default=None, description="Classes that occur from now on, equally often.", examples=["[0, 1]"]
+        default=None, description="Classes that occur from now on, equally often.", examples=[[0, 1]]
     )
     prior: Annotated[dict[ClassLabel, Weight], MinLen(1)] | None = Field(
-        default=None, description="Probability of each class from now on.", examples=["{7: 0.5, 8: 0.5}"]
+        default=None, description="Probability of each class from now on.", examples=[{"7": 0.5, "8": 0.5}]
     )
 
     @model_validator(mode="after")

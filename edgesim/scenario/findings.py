@@ -71,3 +71,16 @@ def did_you_mean(word: object, known: Iterable[str], called: str = "known") -> s
 def dotted(path: Path) -> str:
     """Write a path the way ``--set`` takes it: ``devices.0.uplink``."""
     return ".".join(str(part) for part in path)
+
+
+def in_flow(value: object) -> str:
+    """Write a value on one line, the way it may stand in a scenario file.
+
+    >>> in_flow({"kind": "iid", "samples": [50, 150]})
+    '{kind: iid, samples: [50, 150]}'
+    """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {in_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(in_flow, value)) + "]"
+    return str(value)

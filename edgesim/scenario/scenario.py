@@ -39,11 +39,9 @@ class Evaluation(Spec):
 
 
 class Record(Spec):
-    """What else is written to the run folder."""
+    """What the run folder holds beside the results."""
 
-    environment: Flag = Field(
-        default=True, description="Write what the environment did: bandwidth, memory, compute."
-    )
+    environment: Flag = Field(default=True, description="Write what the environment did: bandwidth, memory, compute.")
     serving_interval: PositiveSeconds = Field(
         60.0, description="Longest stretch of time that one row of the table `serving` covers.", examples=["1 min"]
     )
@@ -74,7 +72,7 @@ class Scenario(Spec):
     seed: WholeNumber = Field(default=0, description="Seed of everything random, where none is given to the command.")
     horizon: PositiveSeconds = Field(description="How much virtual time the run lasts.", examples=["30 min"])
     data: DataSpec = Field(description="Where samples come from and how they reach devices.")
-    model: ModelSpec = Field(description="The model that is adapted.", examples=["{name: mlp, hidden: [64]}"])
+    model: ModelSpec = Field(description="The model that is adapted.", examples=[{"name": "mlp", "hidden": [64]}])
     pretrain: Pretrain = Field(
         default=Pretrain(), description="How the first model is trained on the cloud's proxy data."
     )
@@ -83,7 +81,7 @@ class Scenario(Spec):
     cloud: Cloud = Field(description="The cloud.")
     drifts: tuple[DriftSpec, ...] = Field(default=(), description="Changes of the data.")
     learners: Annotated[tuple[LearnerSpec, ...], LearnersType()] = Field(
-        description="Learners to compare: label -> parameters.", examples=["{no_adaptation: {}}"]
+        description="Learners to compare: label -> parameters.", examples=[{"no_adaptation": {}}]
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="What accuracy is measured on.")
     record: Record = Field(default=Record(), description="What else is written to the run folder.")

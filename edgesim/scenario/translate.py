@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from edgesim.scenario.base import tags_of
-from edgesim.scenario.findings import Finding, Path, did_you_mean, found
+from edgesim.scenario.findings import Finding, Path, did_you_mean, found, in_flow
 
 _KINDS = {
     "int_type": "a whole number",
@@ -144,7 +144,7 @@ def _is_missing(candidates: list[Any], key: str) -> str:
         if name == key:
             description = (field.description or "").rstrip(".")
             message = f"is missing: {description[:1].lower()}{description[1:]}" if description else "is missing"
-            return message + (f", for example `{key}: {field.examples[0]}`" if field.examples else "")
+            return message + (f", for example `{key}: {in_flow(field.examples[0])}`" if field.examples else "")
     return "is missing"
 
 
