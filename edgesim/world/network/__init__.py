@@ -3,6 +3,7 @@
 Owns how long bytes take. Which links a device has, and what a transfer means, is decided elsewhere.
 """
 
-from .simple import Link, Network, Transfer, Transferred
+from .network import Network
+from .transfer import Link, Transfer, Transferred
 
 __all__ = ["Link", "Network", "Transfer", "Transferred"]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from simpy import Environment
 from simpy.events import Event
 
-from ...signals import Signal
-from ..priorities import COMPLETION, SETTLE
-from ..schedule import call_at
+from edgesim.signals import Signal
+from edgesim.world.priorities import COMPLETION, SETTLE
+from edgesim.world.schedule import call_at
 
 
 class Link:
@@ -40,9 +40,7 @@ class Transferred:
 class Transfer(Event):
     """Bytes on their way over a path of links; succeeds with :class:`Transferred`."""
 
-    def __init__(
-        self, network: Network, links: tuple[Link, ...], size_bytes: float, latency_s: float
-    ) -> None:
+    def __init__(self, network: Network, links: tuple[Link, ...], size_bytes: float, latency_s: float) -> None:
         super().__init__(network.env)
         self._network = network
         self.links = links

@@ -1,0 +1,27 @@
+"""One callback at one instant of virtual time: the cheapest event there is, and exactly on time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from simpy import Environment
+from simpy.events import Event, EventPriority
+
+
+class Alarm(Event):
+    """Calls ``ring(alarm)`` at ``time_s``, or now if that has passed; whoever no longer wants it ignores it.
+
+    An alarm is never taken out of SimPy's queue: its owner remembers the one that counts and compares.
+    """
+
+    def __init__(self, env: Environment, time_s: float, priority: EventPriority, ring: Callable[[Event], None]) -> None:
+        self.env = env
+        self.callbacks = [ring]
+        self._value = None
+        self._ok = True
+        now = env.now
+        delay_s = time_s - now if time_s > now else 0.0
+        if now + delay_s != time_s and delay_s:  # SimPy adds the delay to the time: undo the rounding of both
+            delay_s = math.nextafter(delay_s, 0.0 if now + delay_s > time_s else math.inf)
+        env.schedule(self, priority, delay_s)

@@ -1,0 +1,360 @@
+"""The network: which transfers share what, and when that has to be looked at again.
+
+A *route* is a path in use. A link that only one route uses, or whose routes cannot overload it, merely caps; any other
+is a *bottleneck*. Routes without a bottleneck are served by themselves, those with the same bottlenecks form a pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from simpy import Environment
+from simpy.events import Event
+
+from ...signals import Signal
+from ..priorities import COMPLETION, ENVIRONMENT, SETTLE
+from .alarm import Alarm
+from .bottleneck import Bottleneck, settle
+from .fair_queue import FairQueue
+from .pool import Group, Pool
+from .transfer import Link, Transfer, Transferred
+
+RELIEVED = 0.5
+"""A bottleneck is one until its routes could take less than this share of it, so that it does not come and go."""
+
+
+class Route:
+    """A path with transfers on it."""
+
+    __slots__ = ("alarm", "cap", "group", "path", "peak", "pool", "queue", "transfers")
+
+    def __init__(self, path: tuple[Link, ...]) -> None:
+        self.path = path
+        self.peak = min([link.capacity.highest for link in path])  # bytes/s
+        self.transfers: dict[Transfer, None] = {}
+        self.cap: Signal | None = None  # bytes/s for all transfers together, by the links that merely cap
+        self.queue: FairQueue[Transfer] | None = None  # without bottlenecks
+        self.pool: Pool | None = None  # with bottlenecks
+        self.group: Group | None = None  # in the pool, where the cap of a transfer changes over time
+        self.alarm: Event | None = None  # at the next step of the cap, in a pool
+
+
+class Network:
+    """Links and what flows over them: rates are max-min fair at every instant.
+
+    Parameters
+    ----------
+    env
+        The SimPy environment whose time it lives in.
+
+    Notes
+    -----
+    The model is SimGrid's CM02: after its latency a transfer flows at its max-min fair rate; rates change when a
+    transfer starts or ends and when a capacity steps. A link costs nothing while it is idle, and what shares no
+    bottleneck costs each other nothing.
+
+    Examples
+    --------
+    >>> env = Environment()
+    >>> network = Network(env)
+    >>> uplink, ingress = network.link("uplink", 2.0), network.link("ingress", 10.0)
+    >>> transfer = network.transfer([uplink, ingress], size_bytes=20, latency_s=0.5)
+    >>> env.run(transfer)
+    Transferred(start_s=0.0, end_s=10.5, size_bytes=20)
+    """
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self._routes: dict[tuple[Link, ...], Route] = {}
+        self._pools: dict[tuple[Bottleneck, ...], Pool] = {}
+        self._changed: dict[Pool, None] = {}
+        self._stepped: dict[Bottleneck, None] = {}
+        self._settling = False
+
+    def link(self, name: str, capacity: Signal | float) -> Link:
+        """Add a link.
+
+        Parameters
+        ----------
+        name
+            For people.
+        capacity
+            Bytes per second, constant or over time. Zero is an outage, during which transfers wait; a constant
+            ``inf`` is never a bottleneck.
+        """
+        return Link(self, name, capacity if isinstance(capacity, Signal) else Signal.constant(capacity))
+
+    def transfer(self, links: Sequence[Link], *, size_bytes: float, latency_s: float = 0.0) -> Transfer:
+        """Send ``size_bytes`` over all of ``links`` at once: first the latency passes, then bytes flow.
+
+        Parameters
+        ----------
+        links
+            In any order, each once. Without links nothing but the latency passes.
+        size_bytes
+            Finite, at least 0.
+        latency_s
+            Finite, at least 0.
+
+        Raises
+        ------
+        ValueError
+            Anything else, or a link of another network.
+        """
+        path = tuple(links)
+        if not 0.0 <= size_bytes < math.inf:
+            raise ValueError(f"a size is finite and at least 0 bytes, found {size_bytes!r}")
+        if not 0.0 <= latency_s < math.inf:
+            raise ValueError(f"a latency is finite and at least 0 s, found {latency_s!r}")
+        for index, link in enumerate(path):
+            if link.network is not self:
+                raise ValueError(f"{link!r} belongs to another network")
+            if link in path[:index]:
+                raise ValueError(f"a path crosses a link once, found {link!r} again")
+        transfer = Transfer(self, path, size_bytes, latency_s)
+        if latency_s:
+            Alarm(self.env, self.env.now + latency_s, COMPLETION, lambda _: self._begin(transfer))
+        else:
+            self._begin(transfer)
+        return transfer
+
+    def left(self, transfer: Transfer) -> float:
+        """The bytes of ``transfer`` that have not arrived by now; looking changes nothing."""
+        if transfer.entry is None:
+            return transfer.left
+        if transfer.holder is not None:
+            return transfer.holder.left(transfer)
+        assert transfer.route is not None
+        assert transfer.route.queue is not None
+        return transfer.route.queue.left(transfer)
+
+    def cancel(self, transfer: Transfer) -> float:
+        """See :meth:`Transfer.cancel`."""
+        route = transfer.route
+        transfer.cancelled = True
+        if route is not None:
+            if transfer.holder is not None:
+                transfer.left = transfer.holder.remove(transfer)
+            elif route.queue is not None:
+                transfer.left = route.queue.remove(transfer)
+            transfer.route = None
+            del route.transfers[transfer]
+            self._thin_out(route)
+        return transfer.size_bytes - transfer.left
+
+    # One transfer.
+
+    def _begin(self, transfer: Transfer) -> None:
+        if transfer.cancelled:
+            return
+        path = transfer.links
+        route = self._routes.get(path)
+        if route is None:
+            if not transfer.left or not any(link.capacity.highest < math.inf for link in path):
+                self._deliver(transfer)
+                return
+            route = self._open(path)
+        elif not transfer.left:
+            self._deliver(transfer)
+            return
+        route.transfers[transfer] = None
+        transfer.route = route
+        self._flow(transfer, route)
+
+    def _deliver(self, transfer: Transfer) -> None:
+        transfer.left = 0.0
+        transfer.succeed(Transferred(transfer.start_s, float(self.env.now), transfer.size_bytes))
+
+    def _finish(self, transfers: list[Transfer]) -> None:
+        """All their bytes have arrived; they are in no queue any more."""
+        routes: dict[Route, None] = {}
+        for transfer in transfers:
+            route = transfer.route
+            assert route is not None
+            transfer.route = None
+            del route.transfers[transfer]
+            routes[route] = None
+            self._deliver(transfer)
+        for route in routes:
+            self._thin_out(route)
+
+    def _flow(self, transfer: Transfer, route: Route) -> None:
+        """Put a transfer of an open route where it is served."""
+        if route.queue is not None:
+            route.queue.add(transfer, transfer.left)
+            return
+        pool = route.pool
+        assert pool is not None
+        group = self._regroup(route, transfer)
+        pool.add(group, transfer, transfer.left)
+
+    # One route.
+
+    def _thin_out(self, route: Route) -> None:
+        """Some of its transfers have left."""
+        if not route.transfers:
+            self._close(route)
+        elif route.pool is not None:
+            self._regroup(route)
+
+    def _open(self, path: tuple[Link, ...]) -> Route:
+        self._routes[path] = route = Route(path)
+        for link in path:
+            users = link.routes
+            if users is None:
+                link.routes = route
+                link.load = route.peak
+            else:
+                if isinstance(users, Route):
+                    link.routes = users = {users: None}
+                users[route] = None
+                link.load += route.peak
+                if link.bottleneck is None and link.load > link.capacity.lowest:
+                    self._tighten(link)
+        self._place(route)
+        return route
+
+    def _close(self, route: Route) -> None:
+        self._unplace(route)
+        del self._routes[route.path]
+        for link in route.path:
+            users = link.routes
+            if isinstance(users, dict):
+                del users[route]
+            if users is route or not users:
+                link.routes = None
+                link.load = 0.0
+                if link.bottleneck is not None:
+                    self._relieve(link)
+            else:
+                link.load -= route.peak
+                if link.bottleneck is not None and link.load <= RELIEVED * link.capacity.lowest:
+                    self._relieve(link)
+
+    def _place(self, route: Route) -> None:
+        """Decide what serves a route, and let its transfers flow there."""
+        bottlenecks = tuple([link.bottleneck for link in route.path if link.bottleneck is not None])
+        caps = [link.capacity for link in route.path if link.bottleneck is None]
+        route.cap = Signal.minimum(*caps) if caps else None
+        if bottlenecks:
+            pool = self._pools.get(bottlenecks)
+            if pool is None:
+                self._pools[bottlenecks] = pool = Pool(self.env, bottlenecks, self._finish, self._note)
+                for bottleneck in bottlenecks:
+                    bottleneck.pools[pool] = None
+                    self._stepped[bottleneck] = None
+            pool.routes += 1
+            route.pool = pool
+            self._watch_cap(route)
+        else:
+            assert route.cap is not None
+            route.queue = FairQueue(self.env, route.cap, self._finish)
+        for transfer in route.transfers:
+            self._flow(transfer, route)
+
+    def _unplace(self, route: Route) -> None:
+        pool = route.pool
+        if route.queue is not None:
+            for transfer, left in route.queue.clear():
+                transfer.left = left
+        if pool is not None:
+            for transfer in route.transfers:
+                assert transfer.holder is not None
+                transfer.left = transfer.holder.remove(transfer)
+            pool.routes -= 1
+            if not pool.routes:
+                del self._pools[pool.bottlenecks]
+                for bottleneck in pool.bottlenecks:
+                    del bottleneck.pools[pool]
+                    self._stepped[bottleneck] = None
+                self._note(pool)
+        route.queue = route.pool = route.group = route.alarm = None
+
+    def _regroup(self, route: Route, joining: Transfer | None = None) -> Group:
+        """Keep the cap of each transfer of a route in a pool at its part of the route's cap.
+
+        Called when the number of transfers has changed; ``joining`` is in no group yet. A lone transfer with a
+        constant cap shares the group of all such transfers; any others have a group of their own.
+        """
+        pool = route.pool
+        assert pool is not None
+        if route.cap is None:
+            return pool.group_of(math.inf)
+        cap = route.cap.value(self.env.now) / len(route.transfers)
+        if route.group is not None:
+            pool.set_cap(route.group, cap)
+            return route.group
+        if len(route.transfers) == 1 and route.cap.next_change(self.env.now) == math.inf:
+            return pool.group_of(cap)
+        route.group = group = pool.new_group(cap)
+        for transfer in route.transfers:
+            if transfer is not joining and transfer.holder is not None:
+                pool.add(group, transfer, transfer.holder.remove(transfer))
+        return group
+
+    def _watch_cap(self, route: Route) -> None:
+        """In a pool, every step of a cap counts."""
+        if route.cap is not None:
+            step_s = route.cap.next_change(self.env.now)
+            if step_s < math.inf:
+                route.alarm = Alarm(self.env, step_s, ENVIRONMENT, lambda alarm: self._step_cap(alarm, route))
+
+    def _step_cap(self, alarm: Event, route: Route) -> None:
+        if alarm is route.alarm:
+            self._watch_cap(route)
+            self._regroup(route)
+
+    # One link.
+
+    def _tighten(self, link: Link) -> None:
+        """The routes of a link could overload it: from now on it is a bottleneck."""
+        now = self.env.now
+        link.bottleneck = bottleneck = Bottleneck(link, link.capacity.value(now))
+        self._watch_capacity(bottleneck)
+        self._replace(link)
+
+    def _relieve(self, link: Link) -> None:
+        """The routes of a link can overload it no more."""
+        assert link.bottleneck is not None
+        link.bottleneck.alarm = None
+        link.bottleneck = None
+        self._replace(link)
+
+    def _replace(self, link: Link) -> None:
+        users = link.routes
+        for route in [users] if isinstance(users, Route) else list(users or ()):
+            if route.queue is not None or route.pool is not None:
+                self._unplace(route)
+                self._place(route)
+
+    def _watch_capacity(self, bottleneck: Bottleneck) -> None:
+        step_s = bottleneck.link.capacity.next_change(self.env.now)
+        if step_s < math.inf:
+            bottleneck.alarm = Alarm(
+                self.env, step_s, ENVIRONMENT, lambda alarm: self._step_capacity(alarm, bottleneck)
+            )
+
+    def _step_capacity(self, alarm: Event, bottleneck: Bottleneck) -> None:
+        if alarm is bottleneck.alarm:
+            bottleneck.capacity = bottleneck.link.capacity.value(self.env.now)
+            self._watch_capacity(bottleneck)
+            self._stepped[bottleneck] = None
+            self._settle_soon()
+
+    # All levels, once per instant.
+
+    def _note(self, pool: Pool) -> None:
+        self._changed[pool] = None
+        self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        if not self._settling:
+            self._settling = True
+            Alarm(self.env, self.env.now, SETTLE, self._settle)
+
+    def _settle(self, _: Event) -> None:
+        self._settling = False
+        changed, stepped = self._changed, self._stepped
+        self._changed, self._stepped = {}, {}
+        settle(changed, stepped)

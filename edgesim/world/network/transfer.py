@@ -1,0 +1,98 @@
+"""The two things that a user of the network holds: links and transfers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simpy.events import Event
+
+from ...signals import Signal
+from .fair_queue import Entry
+
+if TYPE_CHECKING:
+    from .bottleneck import Bottleneck
+    from .network import Network, Route
+    from .pool import Group
+
+
+class Link:
+    """Bytes per second over time, shared by what crosses it. Made by :meth:`Network.link`.
+
+    Attributes
+    ----------
+    name
+        For people; need not be unique.
+    capacity
+        Bytes per second over time; zero is an outage.
+    """
+
+    __slots__ = ("bottleneck", "capacity", "load", "name", "network", "routes")
+
+    def __init__(self, network: Network, name: str, capacity: Signal) -> None:
+        self.network = network
+        self.name = name
+        self.capacity = capacity
+        self.routes: Route | dict[Route, None] | None = None  # in use: one is kept bare, a million links are idle
+        self.load = 0.0  # bytes/s that its routes could take at most, together
+        self.bottleneck: Bottleneck | None = None  # while that is more than it has
+
+    def __repr__(self) -> str:
+        return f"<Link {self.name}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """A transfer that has arrived.
+
+    Attributes
+    ----------
+    start_s
+        When it was started, before its latency.
+    end_s
+        When its last byte arrived.
+    size_bytes
+        All of which arrived.
+    """
+
+    start_s: float
+    end_s: float
+    size_bytes: float
+
+
+class Transfer(Event):
+    """Bytes on their way over a path of links; succeeds with :class:`Transferred`. See :meth:`Network.transfer`.
+
+    Attributes
+    ----------
+    links, size_bytes, latency_s
+        As they were given.
+    start_s
+        When it was started.
+    """
+
+    def __init__(self, network: Network, links: tuple[Link, ...], size_bytes: float, latency_s: float) -> None:
+        self.env = network.env
+        self.callbacks = []
+        self.links = links
+        self.size_bytes = size_bytes
+        self.latency_s = latency_s
+        self.start_s = float(self.env.now)
+        self.network = network
+        self.left = float(size_bytes)  # bytes, while it is in no queue
+        self.entry: Entry | None = None  # its place in a queue
+        self.holder: Group | None = None  # the group that it is in, where bottlenecks are on its way
+        self.route: Route | None = None  # while bytes flow
+        self.cancelled = False
+
+    @property
+    def sent_bytes(self) -> float:
+        """Bytes that have arrived by now, from 0 to ``size_bytes``; looking changes nothing."""
+        return self.size_bytes - self.network.left(self)
+
+    def cancel(self) -> float:
+        """Stop; the bytes that have arrived by now, at most ``size_bytes``.
+
+        A cancelled transfer never triggers. One that has arrived stays so, and cancelling twice changes nothing.
+        """
+        return self.network.cancel(self)
