@@ -1,0 +1,34 @@
+"""The work plane: pure jobs on handles, run when their results are wanted. Importing it imports no torch.
+
+The arithmetic that learners share (train, evaluate, average) is in ``edgesim.jobs.arithmetic``, which does.
+"""
+
+from __future__ import annotations
+
+from .batching import batches, steps
+from .executors import Call, Executor, InlineExecutor, Raised, Returned, View
+from .function import JobFunction, job
+from .handle import Handle, Label
+from .keys import cpu_capability
+from .plane import Plane, TimingPlane, WorkPlane
+from .plane import inline_plane as InlinePlane  # read as the class it stands for
+
+__all__ = [
+    "Call",
+    "Executor",
+    "Handle",
+    "InlineExecutor",
+    "InlinePlane",
+    "JobFunction",
+    "Label",
+    "Plane",
+    "Raised",
+    "Returned",
+    "TimingPlane",
+    "View",
+    "WorkPlane",
+    "batches",
+    "cpu_capability",
+    "job",
+    "steps",
+]

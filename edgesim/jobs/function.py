@@ -1,0 +1,128 @@
+"""Job functions: pure functions that the work plane may run, and what identifies their code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar, final, overload
+
+from ..models import source_digest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@final
+class JobFunction(Generic[P, R]):
+    """A pure function that a plane can run; made by :func:`job`, called like the function itself.
+
+    Attributes
+    ----------
+    name
+        ``module:function``.
+    takes_seed
+        Whether it draws anything: whether it has the parameter ``seed``.
+    options
+        Its other parameters.
+    """
+
+    def __init__(self, function: Callable[P, R], version: int, depends: Sequence[str]) -> None:
+        parameters = inspect.signature(function).parameters.values()
+        self.name = f"{function.__module__}:{function.__qualname__}"
+        if getattr(function, "__closure__", None):
+            raise TypeError(f"{self.name} is a closure: what it closes over is in no key; pass it as a parameter")
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            raise TypeError(f"{self.name} takes **{list(parameters)[-1].name}: a job names its parameters")
+        by_name = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        inputs = [parameter for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+        self._variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in inputs)
+        self._most = sum(parameter.kind is not parameter.VAR_POSITIONAL for parameter in inputs)
+        self._least = sum(
+            parameter.kind is not parameter.VAR_POSITIONAL and parameter.default is parameter.empty
+            for parameter in inputs
+        )
+        self.takes_seed = any(parameter.name == "seed" for parameter in by_name)
+        self.options = frozenset(parameter.name for parameter in by_name) - {"seed"}
+        self._required = frozenset(p.name for p in by_name if p.default is p.empty) - {"seed"}
+        self._function = function
+        self._version = version
+        self._depends = tuple(depends)
+        self.__name__ = function.__name__
+        self.__qualname__ = function.__qualname__
+        self.__module__ = function.__module__
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function."""
+        return self._function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job {self.name}>"
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # found again under its own name, which is this object
+
+    def digest(self) -> str:
+        """Hash what its result may depend on: its module's source, those it declares, its version. Reads files."""
+        sources = (self._function.__module__, *self._depends)
+        return f"{self._version}:" + ":".join(source_digest(module) for module in sources)
+
+    def check(self, inputs: tuple[object, ...], params: Mapping[str, object]) -> None:
+        """Raise ``TypeError`` where a call with these inputs and parameters could not be made."""
+        count = len(inputs)
+        if count < self._least or (count > self._most and not self._variadic):
+            most = "any number" if self._variadic else self._most
+            raise TypeError(f"{self.name} takes {self._least} to {most} inputs, not {count}")
+        given = params.keys()
+        if not given <= self.options:
+            known = ", ".join(sorted(self.options)) or "none"
+            raise TypeError(f"{self.name} has no parameter {min(given - self.options)!r}; it has: {known}")
+        if not self._required <= given:
+            raise TypeError(f"{self.name} needs the parameter {min(self._required - given)!r}")
+
+
+@overload
+def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
+@overload
+def job(*, version: int = ..., depends: Sequence[str] = ...) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
+def job(
+    function: Callable[P, R] | None = None, /, *, version: int = 0, depends: Sequence[str] = ()
+) -> JobFunction[P, R] | Callable[[Callable[P, R]], JobFunction[P, R]]:
+    """Mark a pure function as a job: ``f(*inputs, *, seed, **named parameters)``.
+
+    It must return the same for the same inputs, parameters and seed, whenever and wherever it runs; change none of its
+    inputs; draw only from generators made from ``seed``. A function without ``seed`` draws nothing.
+
+    Parameters
+    ----------
+    version
+        Raise it to tell results apart that a change of the source does not tell apart.
+    depends
+        Names of modules and packages whose code the result depends on, besides the function's own module.
+
+    Examples
+    --------
+    >>> @job
+    ... def double(number: float, *, times: int = 1) -> float:
+    ...     return number * 2**times
+    >>> double(1.5, times=2)
+    6.0
+    """
+    if function is not None:
+        return JobFunction(function, version, depends)
+    return lambda marked: JobFunction(marked, version, depends)
+
+
+def checked(function: object, inputs: tuple[object, ...], params: Mapping[str, object]) -> JobFunction[..., Any]:
+    """Return ``function`` if it is a job that can be called like this.
+
+    Raises
+    ------
+    TypeError
+        It is not marked with :func:`job`, or does not take these inputs and parameters.
+    """
+    if not isinstance(function, JobFunction):
+        raise TypeError(f"{function!r} is not a job: mark it with @edgesim.job")
+    function.check(inputs, params)
+    return function

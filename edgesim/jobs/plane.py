@@ -1,0 +1,306 @@
+"""The work plane: takes jobs at once, runs them when somebody asks for a value or when enough of them wait.
+
+``WorkPlane`` is a graph (``graph``) and an executor (``executors``): the graph decides what has to run and in which
+order, the executor where and how. A store of results by key (a journal) would be asked in ``_known`` before a job is
+run and told in ``_settle``; executors that fuse calls or spread them over processes have a ``width`` above 1. Neither
+changes what a learner sees.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, final
+
+from ..errors import NeedsValues, WorkFailure
+from .executors import Call, Executor, InlineExecutor, Raised
+from .function import checked
+from .graph import WHOLE, Held, Job, JobHandle, part_key
+from .handle import Handle, Label
+from .keys import environment
+
+MAX_PENDING = 1024
+"""Jobs that may wait before they are run unasked, by default."""
+
+MEMORY_BYTES = 2 * 2**30
+"""Bytes that values may hold before the plane stops looking ahead, by default."""
+
+
+class Plane(Protocol):
+    """Where jobs are submitted."""
+
+    @property
+    def computes(self) -> bool:
+        """Whether handles ever have values."""
+
+    @property
+    def pending(self) -> int:
+        """How many jobs wait that somebody wants."""
+
+    @property
+    def done(self) -> int:
+        """How many jobs have been settled: run, found under an equal key, or failed."""
+
+    def submit(
+        self, function: Callable[..., Any], *inputs: object, label: Label, seed: int = 0, **params: Any
+    ) -> Handle:
+        """Take a job; returns at once.
+
+        Parameters
+        ----------
+        function
+            Marked with :func:`~edgesim.jobs.job`.
+        inputs
+            Handles, views and constants. The function gets the value of a handle; of a view, its samples as a pair of
+            tensors, features float32 (sample, ...) and labels int64 (sample,).
+        label
+            Whose job it is.
+        seed
+            What it draws from, at least 0; means nothing to a function without ``seed``.
+        params
+            Constants (None, bool, int, float, str, bytes, lists, dicts), or anything with a ``key``.
+
+        Raises
+        ------
+        TypeError
+            The function is no job, or cannot be called like this.
+        """
+
+    def flush(self) -> None:
+        """Run what is pending.
+
+        Raises
+        ------
+        WorkFailure
+            A job raised. What it does not concern stays pending.
+        """
+
+
+@final
+class WorkPlane:
+    """The plane that computes.
+
+    Parameters
+    ----------
+    executor
+        Where jobs run.
+    max_pending
+        So many waiting jobs are run unasked, at least 1.
+    memory_bytes
+        While live values hold more, jobs are run as they are submitted: waiting jobs keep their inputs alive.
+    on_done
+        Called with the label of each settled job, for progress displays.
+    """
+
+    computes = True
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        max_pending: int = MAX_PENDING,
+        memory_bytes: int = MEMORY_BYTES,
+        on_done: Callable[[Label], None] | None = None,
+    ) -> None:
+        if max_pending < 1:
+            raise ValueError(f"max_pending is at least 1, not {max_pending}")
+        self._executor = executor
+        self._max_pending = max_pending
+        self._memory_bytes = memory_bytes
+        self._on_done = on_done
+        self._submitted = 0
+        self._done = 0
+        self._ran = 0
+        self._flushing = False
+        self._held = Held()
+        self._pending: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
+        self._live: weakref.WeakValueDictionary[str, JobHandle] = weakref.WeakValueDictionary()
+
+    @property
+    def pending(self) -> int:
+        """See ``Plane``."""
+        return len(self._pending)
+
+    @property
+    def done(self) -> int:
+        """See ``Plane``."""
+        return self._done
+
+    @property
+    def ran(self) -> int:
+        """How many jobs have really been run: not those dropped unwanted, nor those found under an equal key."""
+        return self._ran
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the values that handles hold; a value that two handles hold counts twice."""
+        return self._held.total_bytes
+
+    def submit(
+        self, function: Callable[..., Any], *inputs: object, label: Label, seed: int = 0, **params: Any
+    ) -> JobHandle:
+        """See ``Plane``."""
+        marked = checked(function, inputs, params)
+        job = Job(marked, inputs, params, seed if marked.takes_seed else None, label, self._environment, self.flush)
+        handle = job.handle(WHOLE, self._held)
+        self._pending[self._submitted] = job
+        self._submitted += 1
+        if len(self._pending) >= self._max_pending or self._held.total_bytes > self._memory_bytes:
+            self.flush()
+        return handle
+
+    def flush(self) -> None:
+        """See ``Plane``."""
+        if self._flushing:
+            raise RuntimeError("a job or a progress display asked for values while the plane was running jobs")
+        self._flushing = True
+        try:
+            waiting = deque(self._pending.items())
+            while waiting:
+                self._run_some(waiting)
+        finally:
+            self._flushing = False
+
+    def _run_some(self, waiting: deque[tuple[int, Job]]) -> None:
+        """Run as many ready jobs as the executor likes, in the order of submission, and take them out of the queue."""
+        chosen: list[tuple[int, Job]] = []
+        keys: set[str] = set()
+        later: list[tuple[int, Job]] = []
+        while waiting and len(chosen) < self._executor.width:
+            number, job = waiting.popleft()
+            if not job.is_ready():
+                later.append((number, job))
+            elif (failure := job.failed_input()) is not None:
+                job.fail(failure)
+                self._finish(number, job)
+            elif (key := self._key(number, job)) in keys:
+                later.append((number, job))  # its twin runs now
+            elif not self._known(number, job, key):
+                chosen.append((number, job))
+                keys.add(key)
+        waiting.extendleft(reversed(later))
+
+        failures = []
+        for position, outcome in self._executor.execute([_call(job) for _, job in chosen]):
+            number, job = chosen[position]
+            self._ran += 1
+            try:
+                if isinstance(outcome, Raised):
+                    raise outcome.error
+                self._settle(job, outcome.value)
+            except Exception as error:
+                failures.append(self._fail(number, job, error))
+            else:
+                self._finish(number, job)
+        if failures:
+            raise failures[0]
+
+    def _environment(self) -> str:
+        return environment(self._executor.threads_per_job)
+
+    def _key(self, number: int, job: Job) -> str:
+        try:
+            return job.resolved_key()
+        except Exception as error:  # a constant that no text says exactly, a view that cannot be resolved
+            raise self._fail(number, job, error) from error
+
+    def _known(self, number: int, job: Job, key: str) -> bool:
+        """Settle a job whose result somebody holds already."""
+        handles = job.handles()
+        twins = [self._live.get(part_key(key, handle.name)) for handle in handles]
+        if None in twins:
+            return False
+        for handle, twin in zip(handles, twins, strict=True):
+            assert twin is not None
+            handle.settle(twin.value())
+        job.forget()
+        self._finish(number, job)
+        return True
+
+    def _settle(self, job: Job, value: Any) -> None:
+        """Hand out a value; from now on it is known by its key as long as somebody holds it."""
+        handles = job.handles()
+        job.settle(value)
+        for handle in handles:
+            self._live[handle.key] = handle
+
+    def _fail(self, number: int, job: Job, error: Exception) -> WorkFailure:
+        label = job.label
+        reason = f"{type(error).__name__}: {error}"
+        failure = WorkFailure(label.learner, label.node, label.time_s, label.what or job.function.name, reason)
+        failure.__cause__ = error
+        job.fail(failure)
+        self._finish(number, job)
+        return failure
+
+    def _finish(self, number: int, job: Job) -> None:
+        self._pending.pop(number, None)
+        self._done += 1
+        if self._on_done is not None:
+            self._on_done(job.label)
+
+
+def inline_plane(
+    threads_per_job: int = 1,
+    *,
+    max_pending: int = MAX_PENDING,
+    memory_bytes: int = MEMORY_BYTES,
+    on_done: Callable[[Label], None] | None = None,
+) -> WorkPlane:
+    """Make a plane that runs jobs one after the other in this process; see ``WorkPlane`` and ``InlineExecutor``."""
+    return WorkPlane(
+        InlineExecutor(threads_per_job), max_pending=max_pending, memory_bytes=memory_bytes, on_done=on_done
+    )
+
+
+def _call(job: Job) -> Call:
+    values = tuple(value.value() if type(value) is JobHandle else value for value in job.inputs)
+    return Call(job.function, values, job.params, job.seed)
+
+
+@final
+class TimingPlane:
+    """The plane that never computes: takes jobs, checks that they could be called, and forgets them."""
+
+    computes = False
+    pending = 0
+    done = 0
+
+    def submit(
+        self, function: Callable[..., Any], *inputs: object, label: Label, seed: int = 0, **params: Any
+    ) -> EmptyHandle:
+        """See ``Plane``."""
+        checked(function, inputs, params)
+        return EmptyHandle(label)
+
+    def flush(self) -> None:
+        """See ``Plane``; there is nothing to run."""
+
+
+@final
+class EmptyHandle:
+    """The handle of a plane that never computes: there is no value, and no key is worked out."""
+
+    __slots__ = ("_label",)
+
+    done = False
+
+    def __init__(self, label: Label) -> None:
+        self._label = label
+
+    @property
+    def key(self) -> str:
+        """Raises ``NeedsValues``."""
+        raise NeedsValues(self._label.learner, self._label.what)
+
+    def value(self) -> Any:
+        """Raise ``NeedsValues``."""
+        raise NeedsValues(self._label.learner, self._label.what)
+
+    def part(self, name: str) -> EmptyHandle:
+        """See ``Handle``."""
+        return self
+
+    def __repr__(self) -> str:
+        return "<empty handle>"
