@@ -117,11 +117,9 @@ class Dataset:
     def features(self, indices: Int64Array) -> Float32Array:
         """The features of some samples as float32, images on a scale from 0 to 1: a fresh array."""
         taken = self.x[indices]
-        values = taken.astype(np.float32)
         if self.zero != 0.0:
-            values -= np.float32(self.zero)
-        if self.unit != 1.0:
-            values /= np.float32(self.unit)
+            taken = np.subtract(taken, np.float32(self.zero), dtype=np.float32)
+        values: Float32Array = np.divide(taken, np.float32(self.unit), dtype=np.float32)
         return values
 
     def _check(self) -> None:
