@@ -1,1 +1,24 @@
-"""Tables of run folders to answers: metrics, comparisons, figures, reports."""
+"""From run folders to answers: metrics, comparisons, figures.
+
+>>> import analysis
+>>> run = analysis.load("runs/quickstart-1")  # doctest: +SKIP
+>>> run.summary()["accuracy"]  # doctest: +SKIP
+"""
+
+from analysis.comparison import Comparison, ScenarioComparison, compare, pareto_front
+from analysis.episodes import RecoveryRule
+from analysis.metrics import METRICS, Metric
+from analysis.run import Run, load, load_many
+
+__all__ = [
+    "METRICS",
+    "Comparison",
+    "Metric",
+    "RecoveryRule",
+    "Run",
+    "ScenarioComparison",
+    "compare",
+    "load",
+    "load_many",
+    "pareto_front",
+]

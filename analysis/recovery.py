@@ -162,13 +162,13 @@ def _pieces(
     span_end_s = edges["end_s"].to_numpy()[since]
     valid &= span_end_s > start_s
     value = np.where(valid, edges["accuracy"].to_numpy()[since], np.nan)
-    following_s = np.append(start_s[1:], np.inf)
+    following_s = np.append(start_s[1:], np.inf)[: len(start_s)]
     following_s[:-1][number[1:] != number[:-1]] = np.inf
     end_s = np.minimum(following_s, np.where(valid, span_end_s, start_s))
     at_instant = [number, start_s]
     step = edges["step"].groupby(at_instant).transform("any").to_numpy(bool)
     columns = {"number": number, "start_s": start_s, "end_s": end_s, "accuracy": value, "step": step}
-    pieces = pd.DataFrame(columns).loc[end_s > start_s]
+    pieces: pd.DataFrame = pd.DataFrame(columns)[end_s > start_s].copy()
 
     openings = found.assign(opening=np.arange(len(found)), window_start_s=window_start_s)
     openings = openings.merge(edges[[*DEVICE, "device_number"]].drop_duplicates(DEVICE), on=DEVICE)

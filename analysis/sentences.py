@@ -1,0 +1,167 @@
+"""Sentences from numbers: what a comparison supports, with intervals, and never more.
+
+With one seed they only tell what happened; with several a learner is called better only where the 95 % interval of
+the paired difference excludes 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.formatting import between, difference, difference_between, quantity
+from analysis.intervals import Interval
+from analysis.metrics import METRICS
+
+if TYPE_CHECKING:
+    from analysis.comparison import ScenarioComparison
+
+
+def sentences(part: ScenarioComparison, *, named: bool = False) -> Iterator[str]:
+    """Yield what can be said of one scenario; ``named``: begin each sentence with the scenario's label."""
+    start = f"{part.run.label}: " if named else ""
+    for sentence in _sentences(part):
+        yield start + sentence
+
+
+def _sentences(part: ScenarioComparison) -> Iterator[str]:
+    if not part.run.learners:
+        yield "Nothing was run."
+        return
+    yield _what(part)
+    yield from _limits(part)
+    yield from _most_accurate(part)
+    yield from _against_baseline(part)
+    yield from _recovery(part)
+    yield from _bytes(part)
+    yield from _trouble(part)
+
+
+def _what(part: ScenarioComparison) -> str:
+    run = part.run
+    learners = f"{len(run.learners)} learner{'s' if len(run.learners) > 1 else ''}"
+    seeds = f"{len(run.seeds)} seeds" if len(run.seeds) > 1 else "one seed"
+    return f"{learners}, {seeds}, {quantity(run.horizon_s, 's')} of virtual time."
+
+
+def _limits(part: ScenarioComparison) -> Iterator[str]:
+    run = part.run
+    if len(run.seeds) == 1 and len(run.learners) > 1:
+        yield "With one seed nothing can be said about chance: differences may vanish or turn at another seed."
+    if run.timing_only:
+        yield "Timing only: nothing was trained, so accuracy and recovery were not measured."
+    for learner, rows in run.worlds[~run.worlds["finished"]].groupby("learner", sort=False):
+        until = quantity(float(rows["until_s"].min()), "s")
+        yield f"{learner} is not finished: its numbers end at {until} and do not compare with longer ones."
+    if run.oracles:
+        are, them = ("are", "them as bounds") if len(run.oracles) > 1 else ("is", "it as a bound")
+        yield (
+            f"{_list(run.oracles)} (marked *) {are} told the true instant of every drift, which no detector is: "
+            f"read {them}."
+        )
+
+
+def _most_accurate(part: ScenarioComparison) -> Iterator[str]:
+    ranked = _ranked(part, "accuracy", part.run.learners)
+    if not ranked:
+        return
+    best, top = ranked[-1]
+    level = _with_interval(top, "accuracy")
+    if len(ranked) == 1:
+        yield f"{best} was right {level} of the time, over all devices."
+        return
+    second = ranked[-2][0]
+    found, verdict = part.difference(best, second, "accuracy")
+    gap = difference(found.value, "ratio").lstrip("+")
+    bounds = difference_between(found.low, found.high, "ratio") if found.has_bounds else ""
+    if verdict == "better":
+        yield (
+            f"{best} was the most accurate: right {level} of the time over all devices, {gap} ({bounds}) more than "
+            f"{second}, the next."
+        )
+    elif verdict == "one seed":
+        yield f"{best} had the highest accuracy over time and devices at this seed, {level}; {second} had {gap} less."
+    elif verdict == "tied":
+        yield f"{best} ({level}) and {second} are tied in accuracy: the difference is {gap} ({bounds})."
+    else:
+        yield (
+            f"{best} had the highest accuracy, {level}, but whether it is better than {second} is undecided: the "
+            f"difference is {gap}{f' ({bounds})' if bounds else ''}."
+        )
+
+
+def _against_baseline(part: ScenarioComparison) -> Iterator[str]:
+    texts = []
+    for learner in part.run.learners:
+        found, verdict = part.against_baseline(learner, "accuracy")
+        if learner == part.baseline or math.isnan(found.value):
+            continue
+        text = f"{learner} {difference(found.value, 'ratio')}"
+        if found.has_bounds:
+            text += f" ({difference_between(found.low, found.high, 'ratio')}: {verdict})"
+        texts.append(text)
+    if texts:
+        yield f"Accuracy against {part.baseline}: {'; '.join(texts)}."
+
+
+def _recovery(part: ScenarioComparison) -> Iterator[str]:
+    if part.run.episodes.empty:
+        yield "No drift fell into the run, so there is no adaptation to time."
+        return
+    ranked = _ranked(part, "recovery_s", part.run.learners)
+    if not ranked:
+        if not part.run.timing_only:
+            yield "No drift cost any learner enough accuracy to recover from."
+        return
+    texts = []
+    for learner, found in ranked:
+        lost = part.estimate(learner, "unrecovered_ratio").value
+        reached = math.isfinite(found.value)
+        text = f"{learner} {_with_interval(found, 'recovery_s') if reached else 'not as long as they were watched'}"
+        texts.append(text + (f" ({quantity(lost, 'ratio')} never did)" if lost > 0 else ""))
+    yield (
+        "Time until half of the devices that a drift had hurt were back near their accuracy "
+        f"(watched until their next drift or the end): {'; '.join(texts)}."
+    )
+
+
+def _bytes(part: ScenarioComparison) -> Iterator[str]:
+    ranked = _ranked(part, "both_ways_bytes", part.run.learners)
+    if len(ranked) < 2:
+        return
+    costs = ", ".join(f"{learner} {quantity(found.value, 'bytes')}" for learner, found in ranked)
+    yield f"Bytes over the network, both ways: {costs}."
+    front = [learner for learner, on in zip(part.pareto.index, part.pareto["both_ways_bytes"], strict=True) if on]
+    if front:
+        yield f"No other learner is both more accurate and cheaper in bytes than {_list(front, 'or')}."
+
+
+def _trouble(part: ScenarioComparison) -> Iterator[str]:
+    per_seed = " (mean over seeds)" if len(part.run.seeds) > 1 else ""
+    for name, what in (
+        ("out_of_memory", "Jobs that did not fit into memory"),
+        ("killed", "Jobs killed while running"),
+        ("wasted_bytes", "Bytes sent in vain"),
+        ("battery_deaths", "Batteries run empty"),
+    ):
+        hit = [(learner, found) for learner, found in _ranked(part, name, part.run.learners) if found.value > 0]
+        if hit:
+            texts = [f"{learner} {quantity(found.value, METRICS[name].unit)}" for learner, found in hit]
+            yield f"{what}{per_seed}: {', '.join(texts)}."
+
+
+def _ranked(part: ScenarioComparison, metric: str, learners: Sequence[str]) -> list[tuple[str, Interval]]:
+    """Learners for which the metric was measured, the smallest number first."""
+    found = [(learner, part.estimate(learner, metric)) for learner in learners]
+    return sorted((pair for pair in found if not math.isnan(pair[1].value)), key=lambda pair: pair[1].value)
+
+
+def _with_interval(found: Interval, metric: str) -> str:
+    unit = METRICS[metric].unit
+    bounds = between(found.low, found.high, unit)
+    return quantity(found.value, unit) + (f" (95 % interval {bounds})" if bounds else "")
+
+
+def _list(names: Sequence[str], word: str = "and") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
