@@ -69,6 +69,11 @@ def json_schema(learner_params: LearnerModels) -> dict[str, Any]:
     }
 
 
+def params_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema of one learner's parameters, with its definitions under ``$defs``."""
+    return model.model_json_schema(schema_generator=_Generator)
+
+
 def _name(reference: Mapping[str, Any]) -> str:
     return str(reference["$ref"]).removeprefix(_REF.format(model=""))
 

@@ -14,6 +14,13 @@ Codec = Literal["fp32", "fp16"]
 
 
 class _Model(Spec):
+    name: str
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is a function of the user's own, named ``package.module:function``."""
+        return False
+
     @property
     def options(self) -> tuple[tuple[str, Any], ...]:
         """What the model is built with beside its name, sorted by key."""
@@ -76,6 +83,11 @@ class FactoryModel(_Model):
         examples=["mypackage.models:build"],
     )
     arguments: dict[str, Any] = Field(default_factory=dict, description="Handed to the function, unchecked.")
+
+    @property
+    def is_code(self) -> bool:
+        """It is."""
+        return True
 
     @property
     def options(self) -> tuple[tuple[str, Any], ...]:

@@ -43,10 +43,9 @@ class Record(Spec):
 
     environment: Flag = Field(default=True, description="Write what the environment did: bandwidth, memory, compute.")
     serving_interval: PositiveSeconds = Field(
-        60.0, description="Longest stretch of time that one row of the table `serving` covers.", examples=["1 min"]
-    )
-    serving_interval: PositiveSeconds = Field(
-        default=60.0, description="Time that a row about inference requests covers.", examples=["1 min"]
+        default=60.0,
+        description="Longest stretch of time that one row of the table `serving` covers.",
+        examples=["1 min"],
     )
 
 

@@ -257,6 +257,7 @@ def quantity_json_schema(dimension: Dimension) -> dict[str, Any]:
     """JSON Schema of the text form of a quantity."""
     units = "|".join(re.escape(unit) for unit in sorted(dimension.units, key=len, reverse=True))
     return {
+        "title": dimension.name,
         "type": "string",
         "pattern": rf"^\s*\+?{_WITHOUT_SIGN}\s*({units})\s*$",
         "examples": [dimension.example],
@@ -282,6 +283,7 @@ class _RatioType:
                 {"type": "number", "minimum": 0, "maximum": 1},
                 {"type": "string", "pattern": rf"^\s*{_WITHOUT_SIGN}\s*%\s*$"},
             ],
+            "title": "share",
             "examples": ["30 %"],
         }
 

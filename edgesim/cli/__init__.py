@@ -1,0 +1,53 @@
+"""The command line: ``run``, ``compare``, ``validate``, ``schema``, ``learners``, ``new``.
+
+Exit codes: 0 done, 2 the user's mistake (a message, no traceback), 1 ours, 130 stopped with Ctrl-C. A command
+imports what it needs when it runs, so that ``edgesim --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgesim import __version__
+from edgesim.cli.comparing import compare
+from edgesim.cli.listing import learners
+from edgesim.cli.running import run
+from edgesim.cli.scenarios import new, schema, validate
+
+app = typer.Typer(
+    name="edgesim",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (run, compare, validate, schema, learners, new):
+    app.command()(_command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"edgesim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def edgesim(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Should a fleet of edge devices retrain in the cloud, on the device, or together?
+
+    Start with `edgesim new NAME`, then `edgesim run NAME.yaml`.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+__all__ = ["app", "main"]

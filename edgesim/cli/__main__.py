@@ -1,0 +1,5 @@
+"""``python -m edgesim.cli``."""
+
+from edgesim.cli import main
+
+main()
