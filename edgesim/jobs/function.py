@@ -64,9 +64,23 @@ class JobFunction(Generic[P, R]):
         return self.__qualname__  # found again under its own name, which is this object
 
     def digest(self) -> str:
-        """Hash what its result may depend on: its module's source, those it declares, its version. Reads files."""
-        sources = (self._function.__module__, *self._depends)
-        return f"{self._version}:" + ":".join(source_digest(module) for module in sources)
+        """Hash the code that its result may depend on: its module, what it declares, its version. Reads files once.
+
+        Raises
+        ------
+        TypeError
+            Its module has no source file, and it has no version.
+        """
+        digests = [source_digest(module) for module in self._depends]
+        try:
+            digests.append(source_digest(self._function.__module__))
+        except ModuleNotFoundError:
+            if not self._version:
+                raise TypeError(
+                    f"{self.name} has no source file to tell its versions apart by (a notebook?): "
+                    "mark it @job(version=1), and raise the version with every change"
+                ) from None
+        return f"{self._version}:" + ":".join(digests)
 
     def check(self, inputs: tuple[object, ...], params: Mapping[str, object]) -> None:
         """Raise ``TypeError`` where a call with these inputs and parameters could not be made."""
@@ -97,7 +111,7 @@ def job(
     Parameters
     ----------
     version
-        Raise it to tell results apart that a change of the source does not tell apart.
+        At least 1 and raised with every change where the source is in no file (a notebook); elsewhere it can stay 0.
     depends
         Names of modules and packages whose code the result depends on, besides the function's own module.
 

@@ -126,8 +126,7 @@ def _feed(feed: Callable[[bytes], object], value: Any, where: str) -> None:
         _feed(feed, [_kind(type(value), where), value.key], where)
 
 
-@cache  # by type: asking a protocol takes 12 microseconds
-def _kind(kind: type, where: str) -> str:
+def _kind(kind: type[Any], where: str) -> str:
     """The name of a type whose values have a ``key``."""
     if hasattr(kind, "part") and hasattr(kind, "value"):
         raise TypeError(f"{where} holds a handle: handles are inputs of their own, given by position")

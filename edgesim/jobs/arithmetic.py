@@ -1,0 +1,336 @@
+"""The arithmetic that learners share, as jobs: initialise, train, evaluate, average, transcode.
+
+Pure functions of weights, samples and a seed; they know nothing of devices or time and are tested without a world. A
+learner with arithmetic of its own writes its own job, most likely around :func:`descend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import UserError
+from ..models import Architecture, State, initial_state, seeded_torch
+from ..seeds import stream_seed
+from .batching import batches, micro_batch
+from .bench import Bench, bench, is_finite
+from .executors import Batch
+from .function import job
+from .optimizers import optimizer as make_optimizer
+
+__all__ = [
+    "Batch",
+    "BatchLoss",
+    "Bench",
+    "Evaluation",
+    "Trained",
+    "average",
+    "bench",
+    "cross_entropy",
+    "descend",
+    "evaluate",
+    "initialise",
+    "make_optimizer",
+    "train",
+    "transcode",
+]
+
+EVALUATION_BATCH = 256
+"""Samples that are evaluated at a time. Part of the result's last bits, so not a setting."""
+
+_CODE = ("edgesim.jobs.batching", "edgesim.jobs.bench", "edgesim.jobs.optimizers", "edgesim.models")
+_DATA = "edgesim.data"
+
+BatchLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""The mean loss of a network on a batch: ``loss(module, x, y)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training gives.
+
+    Attributes
+    ----------
+    state
+        The weights.
+    loss
+        Mean loss over the samples of the last epoch, while they were trained on; NaN without samples or epochs, and
+        where training diverged.
+    steps
+        Optimizer steps made.
+    diverged
+        Whether the loss or a weight became infinite or NaN. Training stops at the first such loss.
+    """
+
+    state: State
+    loss: float
+    steps: int
+    diverged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good a model is on some samples: sums, so that several can be added up.
+
+    Attributes
+    ----------
+    correct
+        Samples whose class got the largest logit.
+    loss_sum
+        Cross-entropy, summed over the samples.
+    samples
+        How many there were.
+    """
+
+    correct: int
+    loss_sum: float
+    samples: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct samples; NaN without samples."""
+        return self.correct / self.samples if self.samples else nan
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy; NaN without samples."""
+        return self.loss_sum / self.samples if self.samples else nan
+
+
+@job(depends=_CODE)
+def initialise(*, architecture: Architecture, seed: int) -> State:
+    """Draw the initial weights of a network."""
+    return initial_state(architecture, seed)
+
+
+@job(depends=(*_CODE, _DATA))
+def train(
+    state: State | Trained,
+    *views: Batch,
+    architecture: Architecture,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    optimizer: str = "sgd",
+    weight_decay: float = 0.0,
+    accumulate: int = 1,
+    trainable: Sequence[str] | None = None,
+    seed: int,
+) -> Trained:
+    """Train a network on the samples of all views together, by cross-entropy.
+
+    Parameters
+    ----------
+    state
+        Weights to start from; not changed.
+    views
+        Samples; shuffled together, anew for each epoch. None, or only empty ones: nothing is trained.
+    architecture
+        The network.
+    epochs
+        Passes over the samples, at least 0.
+    batch_size
+        Samples per optimizer step; a last batch of one joins the one before it (see ``batches``).
+    learning_rate
+        At least 0.
+    optimizer
+        ``sgd``, ``momentum`` (0.9) or ``adam``; starts without a history.
+    weight_decay
+        L2 penalty, at least 0.
+    accumulate
+        Do each step in so many parts, for small memories. The same step but for rounding and for batch norm, which
+        normalises by each part.
+    trainable
+        Parameters or modules to train, by name; None for all (see ``set_trainable``).
+    seed
+        Of the shuffling and of dropout.
+    """
+    filled = [view for view in views if len(view[0])]
+    if not filled or epochs == 0:
+        return Trained(_weights(state), nan, 0)
+    x, y = filled[0] if len(filled) == 1 else tuple(map(torch.cat, zip(*filled, strict=True)))
+    tool = bench(architecture)
+    tool.load(_weights(state))
+    parameters = tool.train(trainable)
+    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate, weight_decay=weight_decay)
+    return descend(
+        tool, parameters, mover.step, x, y, epochs=epochs, batch_size=batch_size, accumulate=accumulate, seed=seed
+    )
+
+
+def cross_entropy(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean cross-entropy of a network on a batch."""
+    return functional.cross_entropy(module(x), y)
+
+
+def descend(
+    tool: Bench,
+    parameters: Sequence[Tensor],
+    step: Callable[[list[Tensor]], None],
+    x: Tensor,
+    y: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    accumulate: int = 1,
+    seed: int,
+    loss: BatchLoss = cross_entropy,
+) -> Trained:
+    """Train what is on the bench: the loop that every kind of training shares.
+
+    Parameters
+    ----------
+    tool
+        The bench, loaded and in train mode.
+    parameters
+        What to take gradients of; one that has no part in a loss gets a gradient of zero.
+    step
+        Moves the parameters by their gradients.
+    x, y
+        Samples (sample, ...) and labels (sample,), at least one.
+    epochs, batch_size, accumulate, seed
+        See :func:`train`.
+    loss
+        Mean loss of a batch.
+    """
+    shuffler = torch.Generator().manual_seed(seed)
+    norms = tool.moving_norms()
+    micro = micro_batch(batch_size, accumulate)
+    cut = batches(len(x), batch_size)
+    steps, total = 0, 0.0
+    with torch.enable_grad(), seeded_torch(stream_seed(seed, "dropout")):
+        for _ in range(epochs):
+            total = 0.0
+            order = torch.randperm(len(x), generator=shuffler)
+            for start, stop in cut:
+                chosen = order[start:stop]
+                gradients, batch_loss = _gradients(tool.module, norms, parameters, x[chosen], y[chosen], micro, loss)
+                if not isfinite(batch_loss):
+                    return Trained(tool.state(), nan, steps, diverged=True)
+                step(gradients)
+                steps += 1
+                total += batch_loss * (stop - start)
+    state = tool.state()
+    return Trained(state, total / len(x), steps, diverged=not is_finite(list(state.values())))
+
+
+def _gradients(
+    module: nn.Module,
+    norms: Sequence[nn.Module],
+    parameters: Sequence[Tensor],
+    x: Tensor,
+    y: Tensor,
+    micro: int,
+    loss: BatchLoss,
+) -> tuple[list[Tensor], float]:
+    """Return the gradients of the mean loss over a batch, and that loss, in parts of about ``micro`` samples."""
+    parts = batches(len(x), micro)
+    if len(parts) == 1:
+        value = _part_loss(module, norms, x, y, loss)
+        return _gradients_of(value, parameters), value.item()
+    summed: list[Tensor] = []
+    total = 0.0
+    for start, stop in parts:
+        share = (stop - start) / len(x)
+        value = _part_loss(module, norms, x[start:stop], y[start:stop], loss) * share
+        gradients = _gradients_of(value, parameters)
+        if summed:
+            torch._foreach_add_(summed, gradients)
+        else:
+            summed = gradients
+        total += value.item()
+    return summed, total
+
+
+def _gradients_of(value: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    return list(torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True))
+
+
+def _part_loss(module: nn.Module, norms: Sequence[nn.Module], x: Tensor, y: Tensor, loss: BatchLoss) -> Tensor:
+    if len(x) > 1 or not norms:
+        return loss(module, x, y)
+    # A single sample has no statistics: it is normalised by the running ones, which do not move.
+    for layer in norms:
+        layer.eval()
+    try:
+        return loss(module, x, y)
+    finally:
+        for layer in norms:
+            layer.train()
+
+
+@job(depends=(*_CODE, _DATA))
+def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) -> Evaluation:
+    """Count on the samples of all views how often a network is right, and sum its cross-entropy."""
+    tool = bench(architecture)
+    tool.load(_weights(state))
+    tool.evaluate()
+    correct, samples = 0, 0
+    loss_sum = 0.0
+    with torch.inference_mode(), seeded_torch(0):  # evaluation draws nothing; a user's network might
+        for x, y in views:
+            for start in range(0, len(x), EVALUATION_BATCH):
+                labels = y[start : start + EVALUATION_BATCH]
+                logits = tool.module(x[start : start + EVALUATION_BATCH])  # (sample, class)
+                loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
+                correct += int((logits.argmax(1) == labels).sum())
+                samples += len(labels)
+    return Evaluation(correct, loss_sum, samples)
+
+
+@job
+def average(*states: State | Trained, weights: Sequence[float] | None = None) -> State:
+    """Average weights: parameters and float buffers; whole numbers (a count of batches) are those of the first.
+
+    Parameters
+    ----------
+    states
+        At least one; of one network.
+    weights
+        One for each, at least 0, not all 0; normalised here. None: all the same.
+
+    Notes
+    -----
+    A running mean: identical weights average to themselves, bit for bit.
+    """
+    shares = [1.0] * len(states) if weights is None else list(weights)
+    if not states or len(shares) != len(states):
+        raise ValueError(f"{len(states)} states and {len(shares)} weights: one for each, at least one")
+    if min(shares) < 0 or not 0 < sum(shares) < float("inf"):
+        raise ValueError(f"weights must be at least 0, not all 0, and finite: {shares}")
+    first = _weights(states[0])
+    names = [name for name, tensor in first.items() if tensor.is_floating_point()]
+    mean: list[Tensor] = []
+    so_far = 0.0
+    for state, share in zip(map(_weights, states), shares, strict=True):
+        if state.keys() != first.keys():
+            raise ValueError("states to average must be of one network")
+        if not share:
+            continue
+        so_far += share
+        if mean:
+            torch._foreach_lerp_(mean, [state[name] for name in names], share / so_far)
+        else:
+            mean = [state[name].clone() for name in names]
+    return {**first, **dict(zip(names, mean, strict=True))}
+
+
+@job
+def transcode(state: State | Trained, *, codec: str) -> State:
+    """What arrives when weights are sent: packed with ``codec`` (``fp32``, ``fp16``) and unpacked again."""
+    narrow = {"fp32": torch.float32, "fp16": torch.float16}.get(codec)
+    if narrow is None:
+        raise UserError(f"codec: there is no codec {codec!r}")
+    return {
+        name: tensor.to(narrow).to(tensor.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in _weights(state).items()
+    }
+
+
+def _weights(state: State | Trained) -> State:
+    return state.state if isinstance(state, Trained) else state

@@ -1,0 +1,88 @@
+"""A network with storage, into which jobs copy weights: one per architecture, process and thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..models import Architecture, State, instantiate, named_tensors, set_trainable
+
+_KEPT = 16
+
+
+@final
+class Bench:
+    """One network to train and evaluate on; what a job leaves in it, the next one overwrites.
+
+    Attributes
+    ----------
+    module
+        The network, on the CPU.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.module = instantiate(architecture, seed=0)
+        named = dict(named_tensors(self.module))
+        self._names = list(named)
+        self._tensors = list(named.values())
+        kept = {id(tensor) for tensor in self._tensors}
+        loose = [buffer for buffer in self.module.buffers() if id(buffer) not in kept]
+        self._loose = loose  # buffers that are no part of a state: every job starts from them as they were made
+        self._made = [buffer.clone() for buffer in loose]
+        self._norms = [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
+
+    def load(self, state: State) -> None:
+        """Copy weights in.
+
+        Raises
+        ------
+        ValueError
+            They are not those of this network.
+        """
+        if state.keys() != set(self._names):
+            strange = sorted(state.keys() ^ set(self._names))
+            raise ValueError(f"these weights are not of this network: {', '.join(strange[:3])}, {len(strange)} in all")
+        with torch.no_grad():
+            torch._foreach_copy_(self._tensors, [state[name] for name in self._names])
+            if self._loose:
+                torch._foreach_copy_(self._loose, self._made)
+
+    def state(self) -> State:
+        """Copy weights out."""
+        with torch.no_grad():
+            return {name: tensor.clone() for name, tensor in zip(self._names, self._tensors, strict=True)}
+
+    def train(self, trainable: Sequence[str] | None = None) -> list[Tensor]:
+        """Go into train mode and return the parameters to train; see ``set_trainable``."""
+        return list(set_trainable(self.module, trainable))
+
+    def evaluate(self) -> None:
+        """Go into evaluation mode."""
+        self.module.eval()
+
+    def moving_norms(self) -> list[nn.Module]:
+        """The batch norms that would normalise by their batch."""
+        return [layer for layer in self._norms if layer.training]
+
+
+@lru_cache(maxsize=_KEPT)
+def _bench(architecture: Architecture, thread: int) -> Bench:
+    return Bench(architecture)
+
+
+def bench(architecture: Architecture) -> Bench:
+    """The bench of this thread for a network; the last 16 are kept."""
+    return _bench(architecture, threading.get_ident())
+
+
+def is_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether no tensor holds a NaN or an infinity."""
+    floats = [tensor for tensor in tensors if tensor.is_floating_point()]
+    # A sum would do for NaN and overflow on large numbers; the largest absolute value cannot.
+    return not floats or bool(torch.isfinite(torch.stack(torch._foreach_norm(floats, float("inf")))).all())
