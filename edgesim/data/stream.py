@@ -253,8 +253,8 @@ class DataStream:
     def labelled_between(self, start_s: float, end_s: float) -> Samples:
         """The labelled stream that a detector reads: labels that became visible in (start_s, end_s].
 
-        In the order in which the samples were taken, whether the buffer still holds them or not. Samples that a
-        change rewrote come at its time, those held at t = 0 only where ``start_s`` is below 0.
+        In the order in which their labels became visible, whether the buffer still holds them or not. Samples
+        that a change rewrote come at its time, those held at t = 0 only where ``start_s`` is below 0.
         """
         if end_s > self._time_s:
             self._advance(end_s)
@@ -313,9 +313,9 @@ class DataStream:
         return Samples(
             view=view,
             device=self.device,
-            from_s=float(records.taken_s[0]) if count else float("nan"),
-            to_s=float(records.taken_s[-1]) if count else float("nan"),
-            phase=int(records.phase[-1]) if count else 0,
+            from_s=float(records.taken_s.min()) if count else float("nan"),
+            to_s=float(records.taken_s.max()) if count else float("nan"),
+            phase=int(records.phase.max()) if count else 0,
             size_bytes=count * self.sample_bytes,
             as_of_s=self._time_s,
             as_of_phase=self.phase,

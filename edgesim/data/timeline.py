@@ -41,7 +41,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """Facts of some samples, (sample,) each, in the order of their numbers: also of time and phase."""
+    """Facts of some samples, (sample,) each."""
 
     numbers: Int64Array
     taken_s: Float64Array
@@ -49,8 +49,8 @@ class Records:
     labelled: BoolArray  # whether it ever gets one
     phase: Int64Array
 
-    def where(self, chosen: BoolArray) -> Records:
-        """Those of them."""
+    def where(self, chosen: BoolArray | Int64Array) -> Records:
+        """Some of them, by marks or by places."""
         return Records(
             self.numbers[chosen],
             self.taken_s[chosen],
@@ -101,7 +101,7 @@ class Timeline:
         return np.searchsorted(self._table().first, numbers, side="right") - 1
 
     def records(self, numbers: Int64Array) -> Records:
-        """What is known of samples; ``numbers`` rise."""
+        """What is known of samples, in the order of ``numbers``."""
         table = self._table()
         places = self.places(numbers)
         taken_s = table.time_s[places]
@@ -117,7 +117,7 @@ class Timeline:
         return Records(numbers, taken_s, visible_s, labelled, table.phase[places])
 
     def visible_between(self, start_s: float, end_s: float) -> Records:
-        """The samples whose label became visible in (start_s, end_s]."""
+        """The samples whose label became visible in (start_s, end_s], in that order."""
         delay_s = self.schedule.label_delay_s
         low = max(self.schedule.count(start_s - delay_s) - 1, 0)  # one more at either end: rounding
         high = self.schedule.count(end_s - delay_s) + 1
@@ -130,7 +130,8 @@ class Timeline:
             elif start_s < segment.time_s <= end_s:
                 parts.append(np.arange(segment.first, self.end(place), dtype=np.int64))
         found = self.records(np.concatenate(parts))
-        return found.where(found.labelled & (found.visible_s > start_s) & (found.visible_s <= end_s))
+        found = found.where(found.labelled & (found.visible_s > start_s) & (found.visible_s <= end_s))
+        return found.where(np.argsort(found.visible_s, kind="stable"))
 
     def _table(self) -> _Columns:
         if self._columns is None:
