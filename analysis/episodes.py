@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.recovery import recoveries
-from analysis.worlds import DEVICE, per_row
+from analysis.worlds import DEVICE, per_row, shared_groups
 
 MEASURES = ("reaction", "deployment", "cohort_deployment", "score_deployment", "recovery")
 """What is timed from a drift on, each in a column ``<measure>_s`` of :func:`episodes`."""
@@ -129,14 +129,15 @@ def _openings(drifts: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
 
 def _battery_death(episodes: pd.DataFrame, availability: pd.DataFrame) -> pd.Series[float]:
     """When each episode's device was drained and not back by the episode's end; NaN if it was not."""
-    states = availability[[*DEVICE, "time_s", "state", "cause"]].rename(columns={"time_s": "since_s"})
-    ends = episodes[DEVICE].assign(until_s=episodes["until_s"], _row=np.arange(len(episodes)))
+    one, other = shared_groups(episodes, availability, DEVICE)
+    states = availability[["state", "cause"]].assign(since_s=availability["time_s"], device=other)
+    ends = episodes[["until_s"]].assign(device=one, _row=np.arange(len(episodes)))
     last = pd.merge_asof(
         ends.sort_values("until_s", kind="stable"),
         states.sort_values("since_s", kind="stable"),
         left_on="until_s",
         right_on="since_s",
-        by=DEVICE,
+        by="device",
         allow_exact_matches=False,
     ).sort_values("_row")
     dead = ((last["state"] == "offline") & (last["cause"] == "battery")).to_numpy()
@@ -170,15 +171,17 @@ def _informed_models(deployments: pd.DataFrame, drifts: pd.DataFrame, column: st
 
 def _first(episodes: pd.DataFrame, events: pd.DataFrame) -> pd.Series[float]:
     """Seconds from each drift to its device's first event of that phase or a later one, NaN if none."""
-    first = events.groupby([*DEVICE, "phase"])["event_s"].min().reset_index()
+    one, other = shared_groups(episodes, events, DEVICE)
+    first = events[["phase", "event_s"]].assign(device=other)
+    first = first.groupby(["device", "phase"])["event_s"].min().reset_index()
     first = first.sort_values("phase", ascending=False, kind="stable")
-    first["event_s"] = first.groupby(DEVICE)["event_s"].cummin()  # of this phase or any later one
-    wanted = episodes[[*DEVICE, "phase", "time_s", "until_s"]].assign(_row=np.arange(len(episodes)))
+    first["event_s"] = first.groupby("device")["event_s"].cummin()  # of this phase or any later one
+    wanted = episodes[["phase", "time_s", "until_s"]].assign(device=one, _row=np.arange(len(episodes)))
     found = pd.merge_asof(
         wanted.sort_values("phase", kind="stable"),
         first.sort_values("phase", kind="stable"),
         on="phase",
-        by=DEVICE,
+        by="device",
         direction="forward",
     ).sort_values("_row", ignore_index=True)
     return (found["event_s"] - found["time_s"]).where(found["event_s"] <= found["until_s"])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +33,8 @@ class Metric:
         A short heading for people.
     doc
         The definition.
+    signed
+        Whether it can be negative.
     """
 
     name: str
@@ -40,6 +43,12 @@ class Metric:
     title: str
     doc: str
     over: Over = "seeds"
+    signed: bool = False
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values that it can take: intervals do not reach beyond."""
+        return (-math.inf if self.signed else 0.0), (1.0 if self.unit == "ratio" else math.inf)
 
 
 def _latency(measure: str, what: str) -> tuple[Metric, Metric]:
@@ -97,6 +106,7 @@ _METRICS = (
         "forgetting",
         "mean over devices and retained old views of (best accuracy on that data while it was current - at the "
         "end); needs `evaluation.forgetting_views`",
+        signed=True,
     ),
     Metric(
         "backward_transfer",
@@ -104,6 +114,7 @@ _METRICS = (
         "higher",
         "backward transfer",
         "mean over devices and retained old views of (accuracy at the end - when that data was last current)",
+        signed=True,
     ),
     *_latency(
         "reaction", "from a drift to the start of the first job that trains on the device's samples taken after it"

@@ -74,7 +74,7 @@ def _most_accurate(part: ScenarioComparison) -> Iterator[str]:
     second = ranked[-2][0]
     found, verdict = part.difference(best, second, "accuracy")
     gap = difference(found.value, "ratio").lstrip("+")
-    bounds = difference_between(found.low, found.high, "ratio") if found.has_bounds else ""
+    bounds = difference_between(found.low, found.high, "ratio", found.value) if found.has_bounds else ""
     if verdict == "better":
         yield (
             f"{best} was the most accurate: right {level} of the time over all devices, {gap} ({bounds}) more than "
@@ -83,7 +83,7 @@ def _most_accurate(part: ScenarioComparison) -> Iterator[str]:
     elif verdict == "one seed":
         yield f"{best} had the highest accuracy over time and devices at this seed, {level}; {second} had {gap} less."
     elif verdict == "tied":
-        yield f"{best} ({level}) and {second} are tied in accuracy: the difference is {gap} ({bounds})."
+        yield f"{best}, {level}, and {second} are tied in accuracy: the difference is {gap} ({bounds})."
     else:
         yield (
             f"{best} had the highest accuracy, {level}, but whether it is better than {second} is undecided: the "
@@ -99,7 +99,7 @@ def _against_baseline(part: ScenarioComparison) -> Iterator[str]:
             continue
         text = f"{learner} {difference(found.value, 'ratio')}"
         if found.has_bounds:
-            text += f" ({difference_between(found.low, found.high, 'ratio')}: {verdict})"
+            text += f" ({difference_between(found.low, found.high, 'ratio', found.value)}: {verdict})"
         texts.append(text)
     if texts:
         yield f"Accuracy against {part.baseline}: {'; '.join(texts)}."
@@ -117,12 +117,11 @@ def _recovery(part: ScenarioComparison) -> Iterator[str]:
     texts = []
     for learner, found in ranked:
         lost = part.estimate(learner, "unrecovered_ratio").value
-        reached = math.isfinite(found.value)
-        text = f"{learner} {_with_interval(found, 'recovery_s') if reached else 'not as long as they were watched'}"
-        texts.append(text + (f" ({quantity(lost, 'ratio')} never did)" if lost > 0 else ""))
+        text = _with_interval(found, "recovery_s") if math.isfinite(found.value) else "less than half ever were"
+        texts.append(f"{learner} {text}" + (f", {quantity(lost, 'ratio')} never" if lost > 0 else ""))
     yield (
-        "Time until half of the devices that a drift had hurt were back near their accuracy "
-        f"(watched until their next drift or the end): {'; '.join(texts)}."
+        "Time until half of the devices that a drift had hurt were back near their accuracy, watched until the "
+        f"device's next drift or the end: {'; '.join(texts)}."
     )
 
 
@@ -134,7 +133,8 @@ def _bytes(part: ScenarioComparison) -> Iterator[str]:
     yield f"Bytes over the network, both ways: {costs}."
     front = [learner for learner, on in zip(part.pareto.index, part.pareto["both_ways_bytes"], strict=True) if on]
     if front:
-        yield f"No other learner is both more accurate and cheaper in bytes than {_list(front, 'or')}."
+        names = _list(front, "or")
+        yield f"By these estimates no other learner is both more accurate and cheaper in bytes than {names}."
 
 
 def _trouble(part: ScenarioComparison) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.worlds import DEVICE, groups, per_row
+from analysis.worlds import DEVICE, groups, per_row, shared_groups
 
 
 def to_spans(rows: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
@@ -87,8 +87,13 @@ def overlap_s(rows: pd.DataFrame, others: pd.DataFrame) -> pd.Series[float]:
 
 def _covered_until(moments: pd.DataFrame, others: pd.DataFrame) -> pd.Series[float]:
     order = moments["time_s"].to_numpy().argsort(kind="stable")
+    one, other = shared_groups(moments, others, DEVICE)
     found = pd.merge_asof(
-        moments.iloc[order], others, left_on="time_s", right_on="start_s", by=DEVICE, direction="backward"
+        moments[["time_s"]].assign(device=one).iloc[order],
+        others[["start_s", "_length", "_before"]].assign(device=other),
+        left_on="time_s",
+        right_on="start_s",
+        by="device",
     )
     inside = (found["time_s"] - found["start_s"]).clip(upper=found["_length"])
     covered = (found["_before"] + inside).fillna(0.0)

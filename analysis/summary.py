@@ -77,13 +77,15 @@ def estimates(seeds: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
         own = seeds.xs(learner, level="learner")
         for name in METRICS:
             found = timed[name][learner] if name in timed else mean_interval(own[name].to_numpy(np.float64))
-            rows.append((learner, name, found.value, found.low, found.high, found.seeds))
+            low, high = np.clip([found.low, found.high], *METRICS[name].range)
+            rows.append((learner, name, found.value, low, high, found.seeds))
     return pd.DataFrame(rows, columns=["learner", "metric", "value", "low", "high", "seeds"])
 
 
 def wide(estimates: pd.DataFrame, *, intervals: bool = True) -> pd.DataFrame:
     """Turn tidy estimates into a row a learner: ``accuracy, accuracy_low, accuracy_high, worst_device_...``."""
     table = estimates.set_index(["learner", "metric"])[["value", "low", "high"]].unstack("metric")
+    table = table.reindex(columns=pd.MultiIndex.from_product([["value", "low", "high"], list(METRICS)]))
     learners = list(dict.fromkeys(estimates["learner"]))
     columns = {}
     for name in METRICS:

@@ -74,6 +74,12 @@ def ratio(part: pd.Series[float], whole: pd.Series[float]) -> pd.Series[float]:
     return part / whole.where(whole != 0)
 
 
+def shared_groups(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str]) -> tuple[Ints, Ints]:
+    """Number the groups of two frames alike: the same values in ``by`` have the same number in both."""
+    code = groups(pd.concat([one[list(by)], other[list(by)]], ignore_index=True), by)
+    return code[: len(one)], code[len(one) :]
+
+
 def groups(rows: pd.DataFrame, by: Sequence[str]) -> Ints:
     """Number the groups of rows that agree in the columns ``by``, from 0."""
     code = np.zeros(len(rows), np.intp)
