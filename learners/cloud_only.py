@@ -54,7 +54,7 @@ class CloudOnly(Learner):
         if self.params.serve == "cloud":
             world.cloud.serve(model)
         while True:
-            yield world.sleep(self.params.period)
+            yield world.sleep_to_multiple(self.params.period)
             free = [device for device in world.devices if device not in busy]
             arrived = yield world.gather(
                 (world.process(self._collect(device, received, busy)) for device in free),

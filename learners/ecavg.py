@@ -57,13 +57,10 @@ class ECAvg(Learner):
         combined: list[Samples] = []
         edges = {device: self._start(world, device) for device in world.devices}
         while True:
-            began_s = world.now
             yield from self._round(world, edges, combined)
             if self.params.every is None:
                 return
-            # Rounds start on a grid of `every`; one that takes longer than that skips the starts that it missed.
-            missed = (world.now - began_s) // self.params.every
-            yield world.sleep(began_s + (missed + 1) * self.params.every - world.now)
+            yield world.sleep_to_multiple(self.params.every, offset_s=self.params.at)
 
     def _round(self, world: World, edges: dict[Device, Model], combined: list[Samples]) -> Generator[Event, Any, None]:
         sent = yield world.gather(

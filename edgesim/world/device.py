@@ -160,7 +160,7 @@ class Device:
         """What ``train`` with these settings (see there) would need."""
         how = self._world.training.but(**settings)
         costs = cost(model.architecture)
-        return costs.training_memory_bytes(how.micro_batch_size, how.optimizer) + self.hardware.memory_overhead_bytes
+        return costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.hardware.memory_overhead_bytes
 
     # Its data -----------------------------------------------------------------------------------------------------
 

@@ -97,11 +97,11 @@ class Offline:
                 job_id=f"offline/pretrain/{name}",
                 kind="pretrain",
                 flops=training.epochs * len(proxy) * costs.train_flops_per_sample,
-                memory_bytes=costs.training_memory_bytes(training.micro_batch_size, training.optimizer),
+                memory_bytes=costs.training_memory_bytes(training.largest_batch, training.optimizer),
                 samples=len(proxy),
                 batch_size=training.micro_batch_size,
                 input_model_ids=(model.id,),
                 output_model_id=name,
             )
         )
-        return Model(name, model.architecture, state)
+        return Model(name, model.architecture, state.part("state"))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import count
 
 from simpy import Environment
 from simpy.events import Event
 
 from ..signals import Signal
-from .priorities import COMPLETION
-from .schedule import call_at
+from .network.fair_queue import Entry, FairQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class Computed:
     flops
         Its work.
     share_s
-        The integral of 1/n(t) over its life, n being the number of jobs running: its part of the processor's
+        The integral of 1 / n(t) dt over its life, n being the number of jobs running: its part of the processor's
         time. Over all jobs these sum to the time during which the processor had any.
     """
 
@@ -37,38 +34,52 @@ class Computed:
 
 
 class Computation(Event):
-    """A running job; succeeds with :class:`Computed`. See :meth:`Processor.run`."""
+    """A running job; succeeds with :class:`Computed`. See :meth:`Processor.run`.
 
-    def __init__(self, processor: Processor, flops: float) -> None:
-        super().__init__(processor.env)
-        self._processor = processor
+    Attributes
+    ----------
+    flops
+        Its work.
+    start_s
+        When it was started.
+    """
+
+    entry: Entry | None = None  # its place in the processor's queue, while it runs
+
+    def __init__(self, queue: FairQueue[Computation], env: Environment, flops: float) -> None:
+        super().__init__(env)
         self.flops = flops
-        self.start_s = float(processor.env.now)
-        self._running = False
-        self._finish_at = 0.0  # the processor's virtual work at which it is done
-        self._share_from = 0.0
-        self._done = 0.0
+        self.start_s = float(env.now)
+        self._queue = queue
+        self._share_from_s = 0.0
         self._share_s = 0.0
+        self._left = flops
 
     @property
     def done_flops(self) -> float:
-        """Work done by now, at most ``flops``."""
-        if not self._running:
-            return self._done
-        return min(self.flops, max(0.0, self.flops - (self._finish_at - self._processor._now()[0])))
+        """Work done by now, from 0 to ``flops``; looking changes nothing."""
+        return self.flops - (self._left if self.entry is None else min(self.flops, self._queue.left(self)))
 
     @property
     def share_s(self) -> float:
         """Its part of the processor's time by now, see :class:`Computed`."""
-        if not self._running:
-            return self._share_s
-        return self._processor._now()[1] - self._share_from
+        return self._share_s if self.entry is None else self._queue.shared_s - self._share_from_s
 
     def cancel(self) -> float:
-        """Stop; the work done so far. A cancelled computation never triggers; a finished one stays."""
-        if self._running:
-            self._processor._cancel(self)
-        return self._done
+        """Stop; the work done by now. A cancelled computation never triggers; a finished one stays."""
+        if self.entry is not None:
+            self._share_s = self.share_s
+            self._left = min(self.flops, self._queue.remove(self))
+        return self.flops - self._left
+
+    def _begin(self) -> None:
+        self._queue.add(self, self.flops)
+        self._share_from_s = self._queue.shared_s
+
+    def _end(self) -> None:
+        self._left = 0.0
+        self._share_s = self._queue.shared_s - self._share_from_s
+        self.succeed(Computed(self.start_s, float(self.env.now), self.flops, self._share_s))
 
 
 class Processor:
@@ -81,41 +92,28 @@ class Processor:
     speed
         FLOP/s over time; at zero, jobs wait.
 
-    Notes
-    -----
-    One virtual clock runs at speed / n, so a job's finish on it never moves: an arrival or a departure costs
-    O(log n), and a step of the speed costs nothing (its integral is inverted).
+    Examples
+    --------
+    >>> env = Environment()
+    >>> processor = Processor(env, 10.0)
+    >>> short, long = processor.run(20), processor.run(100)
+    >>> env.run(short)
+    Computed(start_s=0.0, end_s=4.0, flops=20, share_s=2.0)
+    >>> env.run(long)
+    Computed(start_s=0.0, end_s=12.0, flops=100, share_s=10.0)
     """
 
-    __slots__ = (
-        "_alarm",
-        "_alarm_s",
-        "_at_s",
-        "_count",
-        "_heap",
-        "_order",
-        "_shared",
-        "_work",
-        "env",
-        "speed",
-    )
+    __slots__ = ("_queue", "env", "speed")
 
     def __init__(self, env: Environment, speed: Signal | float) -> None:
         self.env = env
         self.speed = speed if isinstance(speed, Signal) else Signal.constant(speed)
-        self._heap: list[tuple[float, int, Computation]] = []
-        self._order = count()
-        self._count = 0
-        self._at_s: float = env.now
-        self._work = 0.0  # each running job's work since the virtual clock started
-        self._shared = 0.0  # integral of 1/n
-        self._alarm: object = None
-        self._alarm_s = math.inf
+        self._queue: FairQueue[Computation] = FairQueue(env, self.speed, _end)
 
     @property
     def running(self) -> int:
         """How many jobs share it now."""
-        return self._count
+        return self._queue.count
 
     def run(self, flops: float) -> Computation:
         """Start a job of ``flops`` floating-point operations, finite and at least 0.
@@ -127,70 +125,14 @@ class Processor:
         """
         if not 0.0 <= flops < math.inf:
             raise ValueError(f"work is finite and at least 0 FLOP, found {flops!r}")
-        job = Computation(self, flops)
-        if not flops:
-            job.succeed(Computed(job.start_s, job.start_s, flops, 0.0))
-            return job
-        self._work, self._shared = self._now()
-        self._at_s = self.env.now
-        if not self._count:
-            self._work = self._shared = 0.0
-        job._running = True
-        job._finish_at = self._work + flops
-        job._share_from = self._shared
-        self._count += 1
-        heappush(self._heap, (job._finish_at, next(self._order), job))
-        self._arm()
+        job = Computation(self._queue, self.env, flops)
+        if flops:
+            job._begin()
+        else:
+            job._end()
         return job
 
-    def _now(self) -> tuple[float, float]:
-        now = self.env.now
-        if not self._count or now <= self._at_s:
-            return self._work, self._shared
-        each = 1.0 / self._count
-        return (
-            self._work + self.speed.integral(self._at_s, now) * each,
-            self._shared + (now - self._at_s) * each,
-        )
 
-    def _cancel(self, job: Computation) -> None:
-        done, share_s = job.done_flops, job.share_s
-        self._work, self._shared = self._now()
-        self._at_s = self.env.now
-        job._running, job._done, job._share_s = False, done, share_s
-        self._count -= 1
-        self._arm()
-
-    def _arm(self) -> None:
-        heap = self._heap
-        while heap and not heap[0][2]._running:
-            heappop(heap)
-        if heap:
-            due = max(0.0, heap[0][0] - self._work)
-            due_s = self.speed.when_integral(self._at_s, due * self._count)
-            if due_s < self._alarm_s:
-                self._alarm = alarm = object()
-                self._alarm_s = due_s
-                call_at(self.env, due_s, COMPLETION, lambda: self._wake(alarm))
-
-    def _wake(self, alarm: object) -> None:
-        if alarm is not self._alarm:
-            return
-        self._alarm, self._alarm_s = None, math.inf
-        self._work, self._shared = self._now()
-        self._at_s = now = float(self.env.now)
-        heap = self._heap
-        number = self._count
-        while heap:
-            finish, _, job = heap[0]
-            if job._running:
-                left = (finish - self._work) * number
-                if left > 0.0 and self.speed.when_integral(now, left) > now + 4 * math.ulp(now):
-                    break
-                job._running = False
-                job._done = job.flops
-                job._share_s = self._shared - job._share_from
-                self._count -= 1
-                job.succeed(Computed(job.start_s, now, job.flops, job._share_s))
-            heappop(heap)
-        self._arm()
+def _end(jobs: list[Computation]) -> None:
+    for job in jobs:
+        job._end()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..jobs import Label, Plane
+from ..jobs import Label, Plane, steps
 from ..models import cost
 from .payload import Lineage, Model
 from .verbs import Steps
@@ -49,8 +49,13 @@ class Training:
 
     @property
     def micro_batch_size(self) -> int:
-        """Samples that are in memory at a time."""
+        """Samples that go through the network at a time."""
         return math.ceil(self.batch_size / self.accumulate)
+
+    @property
+    def largest_batch(self) -> int:
+        """Samples that may be in memory at a time: a last batch of one sample joins the batch before it."""
+        return self.micro_batch_size + 1 if self.micro_batch_size > 1 else 1
 
     def but(self, **changes: Any) -> Training:
         """The same with some settings replaced; ``None`` leaves a setting as it is."""
@@ -96,13 +101,12 @@ class Workshop:
         count = sum(len(samples.view) for samples in data)
         costs = cost(model.architecture)
         job_id, seed = self.names.new("train", self.node, tag)
-        steps = how.epochs * math.ceil(count / how.batch_size) * how.accumulate
         work = Work(
             job_id=job_id,
             kind="train",
             flops=how.epochs * count * costs.train_flops_per_sample,
-            memory_bytes=costs.training_memory_bytes(how.micro_batch_size, how.optimizer) + self.memory_overhead_bytes,
-            overhead_s=steps * self.step_overhead_s,
+            memory_bytes=costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.memory_overhead_bytes,
+            overhead_s=steps(count, how.batch_size, how.epochs, how.accumulate) * self.step_overhead_s,
             samples=count,
             batch_size=how.micro_batch_size,
             data=tuple(data),
@@ -126,7 +130,7 @@ class Workshop:
         return Model(
             job_id,
             model.architecture,
-            state,
+            state.part("state"),
             model.lineage.with_samples(phases_of([samples for samples in data if len(samples.view)])),
             model.scored,
         )
@@ -186,7 +190,7 @@ class Workshop:
             job_id=job_id,
             kind="score",
             flops=count * costs.forward_flops_per_sample,
-            memory_bytes=costs.inference_memory_bytes(),
+            memory_bytes=costs.inference_memory_bytes,
             samples=count,
             batch_size=1,
             data=tuple(data),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,16 @@ class World:
         event._value = None
         self.env.schedule(event, priority=LEARNER, delay=duration_s)
         return event
+
+    def sleep_to_multiple(self, period_s: float, *, offset_s: float = 0.0) -> Event:
+        """Wait for the next of the times ``offset_s + k * period_s``: rounds that are late skip, they do not shift."""
+        if period_s <= 0:
+            raise ValueError(f"a period of {period_s} s")
+        number = math.floor((self.now - offset_s) / period_s) + 1
+        due_s = offset_s + number * period_s
+        if due_s <= self.now:  # the division rounded down
+            due_s += period_s
+        return self.sleep(due_s - self.now)
 
     def gather(
         self, verbs: Iterable[Event], *, deadline_s: float | None = None, quorum: int | None = None
