@@ -18,8 +18,7 @@ from ..errors import UserError
 from ..models import Architecture, State, initial_state, seeded_torch
 from ..seeds import stream_seed
 from .batching import batches, micro_batch
-from .bench import Bench, bench, is_finite
-from .executors import Batch
+from .bench import Batch, Bench, bench, is_finite
 from .function import job
 from .optimizers import optimizer as make_optimizer
 

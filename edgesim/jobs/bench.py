@@ -13,6 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models import Architecture, State, instantiate, named_tensors, set_trainable
 
+Batch = tuple[Tensor, Tensor]
+"""Samples as a job gets them: features float32 (sample, ...), labels int64 (sample,)."""
+
 _KEPT = 16
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from .function import JobFunction
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from torch import Tensor
 
-    Batch: TypeAlias = tuple[Tensor, Tensor]
-    """Samples as a job gets them: features float32 (sample, ...), labels int64 (sample,)."""
+    from .bench import Batch
 
 VIEW_CACHE_BYTES = 64 * 2**20
 """Samples that an executor keeps ready by default: 5,000 colour images of 32x32."""
