@@ -16,6 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from edgesim.errors import Problem
 from edgesim.scenario.findings import Path, dotted, found
@@ -267,6 +268,21 @@ def expand_variables(document: Document, environment: Mapping[str, str] | None =
     document.data = walk(document.data, ())
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./ %+-]*")
+
+
+class _Representer(SafeRepresenter):
+    """Quotes all text that is not quite plain: what ruamel leaves bare inside ``{}`` does not always read back."""
+
+
+def _represent_text(representer: SafeRepresenter, text: str) -> ScalarNode:
+    style = None if _PLAIN.fullmatch(text) else '"'
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Representer.add_representer(str, _represent_text)
+
+
 def write_yaml(data: Any) -> str:
     """Write plain data as YAML that :func:`read_yaml` reads back; ``${`` is escaped."""
 
@@ -278,6 +294,7 @@ def write_yaml(data: Any) -> str:
         return [escaped(value) for value in item] if isinstance(item, list | tuple) else item
 
     yaml = _yaml()
+    yaml.Representer = _Representer
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed as None, read as a bool
     yaml.width = 110
     stream = io.StringIO()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -81,7 +82,9 @@ _MEANT = {
     "M": "MiB",
     "G": "GiB",
 }
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_EXPONENT_DIGITS = 4  # with its sign: more would make a number of gigabytes of digits
+_LARGEST = Fraction(sys.float_info.max)
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*(\S.*?)?\s*")
 _WITHOUT_SIGN = r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
 
@@ -122,9 +125,13 @@ def parse(text: str, dimension: Dimension) -> float:
     unit = re.sub(r"\s*/\s*", "/", written)
     if unit not in dimension.units:
         raise ValueError(_unknown_unit(text, written, unit, dimension))
-    value = Fraction(number) * dimension.units[unit]
-    if value < 0:
+    if number.startswith("-"):
         raise ValueError(f"found {found(text)}: {dimension} cannot be negative")
+    if len(number.lower().partition("e")[2]) > _EXPONENT_DIGITS:
+        raise ValueError(f"found {found(text)}: out of range for {dimension}")
+    value = Fraction(number) * dimension.units[unit]
+    if value > _LARGEST:
+        raise ValueError(f"found {found(text)}: out of range for {dimension}")
     return round(value) if dimension.whole else float(value)
 
 
@@ -165,7 +172,9 @@ def format_quantity(value: float, dimension: Dimension) -> str:
         return next(f"0 {unit}" for unit, size in dimension.units.items() if size == 1)
     best: tuple[bool, int, Fraction, str] | None = None
     for unit, size in dimension.units.items():
-        number = _plain(float(exact / size))
+        amount = exact / size
+        # Whole numbers beyond 2**53 are no doubles.
+        number = str(amount) if dimension.whole and amount.denominator == 1 else _plain(float(amount))
         text = f"{number} {unit}"
         if parse(text, dimension) == value:
             candidate = (float(number) < 1.0, len(number), -size, text)
@@ -216,8 +225,6 @@ def read(value: object, dimension: Dimension, context: Any) -> float:
             return parse(value, dimension)
         except ValueError as error:
             raise wrong(str(error)) from None
-        except OverflowError:
-            raise wrong(f"found {found(value)}: too large to be {dimension}") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(f"found {found(value)} where {dimension} is expected, for example {dimension.example!r}")
     if from_file(context):
