@@ -155,7 +155,9 @@ class JobHandle:
     def key(self) -> str:
         """See ``Handle``."""
         if self._key is None:
-            assert self.job is not None, "a settled handle knows its key"
+            if self.job is None:
+                assert self.failure is not None, "a handle with a value knows its key"
+                raise self.failure
             self._key = part_key(self.job.resolved_key(), self.name)
         return self._key
 
@@ -174,10 +176,9 @@ class JobHandle:
         if self.job is not None:
             return self.job.handle(name, self._held)
         part = JobHandle(None, name, self._held)
-        part._key = part_key(self.key, name)
-        if self.failure is not None:
-            part.failure = self.failure
-        else:
+        part.failure = self.failure
+        if self.failure is None:
+            part._key = part_key(self.key, name)
             part.settle(getattr(self._value, name))
         return part
 

@@ -31,7 +31,7 @@ class Handle(Protocol):
 
     @property
     def key(self) -> str:
-        """The Merkle key: equal keys, equal bits. Hashed when first asked for."""
+        """The Merkle key: equal keys, equal bits. Hashed when first asked for; raises as ``value`` where it failed."""
 
     @property
     def done(self) -> bool:

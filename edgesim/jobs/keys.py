@@ -122,14 +122,10 @@ def _feed(feed: Callable[[bytes], object], value: Any, where: str) -> None:
             _feed(feed, key, where)
             _feed(feed, value[key], where)
     else:
+        kind = type(value)
+        if hasattr(kind, "part") and hasattr(kind, "value"):
+            raise TypeError(f"{where} holds a handle: handles are inputs of their own, given by position")
+        if not hasattr(value, "key"):
+            raise TypeError(f"{where} is a {kind.__name__}: a job takes handles, views and plain constants")
         feed(b"k")
-        _feed(feed, [_kind(type(value), where), value.key], where)
-
-
-def _kind(kind: type[Any], where: str) -> str:
-    """The name of a type whose values have a ``key``."""
-    if hasattr(kind, "part") and hasattr(kind, "value"):
-        raise TypeError(f"{where} holds a handle: handles are inputs of their own, given by position")
-    if not hasattr(kind, "key"):
-        raise TypeError(f"{where} is a {kind.__name__}: a job takes handles, views and plain constants")
-    return f"{kind.__module__}.{kind.__qualname__}"
+        _feed(feed, [f"{kind.__module__}.{kind.__qualname__}", value.key], where)

@@ -33,7 +33,7 @@ def source_digest(module: str) -> str:
         roots = [Path(folder) for folder in folders]
         files = [(path.relative_to(root), path) for root in roots for path in sorted(root.rglob("*.py"))]
     elif origin and origin.endswith(".py"):
-        files = [(Path(Path(origin).name), Path(origin))]
+        files = [(Path(), Path(origin))]
     else:
         raise ModuleNotFoundError(f"there is no Python source of {module!r}", name=module)
     digest = hashlib.blake2b(digest_size=16)

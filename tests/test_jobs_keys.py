@@ -1,0 +1,244 @@
+"""Keys: equal where results are equal, different wherever they could differ, hashed only when asked."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pickle
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesim.jobs import InlinePlane, JobFunction, Label, TimingPlane, job
+from edgesim.jobs.arithmetic import average, evaluate, initialise, train
+from edgesim.jobs.keys import ResultKey, environment, job_key
+from edgesim.models import Architecture
+from edgesim.models.sources import source_digest
+
+MLP = Architecture.of("mlp", {"hidden": [8]}, input_shape=(4,), classes=2)
+LABEL = Label("fedavg", "camera-3", 12.5, "camera-3/train/7")
+
+constants = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@dataclass(frozen=True)
+class View:
+    key: str
+
+    def materialise(self) -> None: ...
+
+
+@job
+def echo(*values: object, seed: int, scale: object = 1.0) -> object:
+    return values
+
+
+def key(*inputs: object, threads: int = 1, seed: int = 0, label: Label = LABEL, **params: object) -> str:
+    return InlinePlane(threads).submit(echo, *inputs, label=label, seed=seed, **params).key
+
+
+def test_the_key_of_equal_jobs_is_equal_whoever_submits_them() -> None:
+    reference = key(1, View("a"), seed=3, scale=[1, 2])
+    assert key(1, View("a"), seed=3, scale=(1, 2), label=Label("eclm", "cloud", 99.0, "other")) == reference
+    assert len(reference) == 32
+
+
+def test_the_key_changes_with_everything_that_the_result_may_depend_on() -> None:
+    keys = [
+        key(),
+        key(1),
+        key(2),
+        key(1, 2),
+        key(2, 1),
+        key([1, 2]),
+        key("1"),
+        key(1.0),
+        key(True),
+        key(None),
+        key(b"1"),
+        key({"1": 1}),
+        key(View("a")),
+        key(View("b")),
+        key("a"),
+        key(seed=1),
+        key(threads=2),
+        key(scale=2.0),
+        key(scale=MLP),
+        key(scale=MLP.key),
+        key(scale=Architecture.of("mlp", {"hidden": [9]}, input_shape=(4,), classes=2)),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_key_changes_with_the_keys_of_the_inputs() -> None:
+    plane = InlinePlane()
+    inner = [plane.submit(echo, number, label=LABEL) for number in (1, 2)]
+    outer = {plane.submit(echo, handle, label=LABEL).key for handle in (*inner, inner[0].part("x"))}
+    assert len(outer) == 3
+    assert plane.submit(echo, inner[0].key, label=LABEL).key not in outer  # a text that looks like a result is none
+
+
+def test_the_key_is_the_same_before_and_after_the_job_ran() -> None:
+    plane = InlinePlane()
+    inner = plane.submit(echo, 1, label=LABEL)
+    before = plane.submit(echo, inner, label=LABEL)
+    expected = before.key
+    before.value()
+    assert before.key == expected
+    assert plane.submit(echo, inner, label=LABEL).key == expected
+
+
+def test_versions_threads_and_cpu_are_in_the_key() -> None:
+    one, two = environment(1), environment(2)
+    assert one != two
+    for word in ("edgesim", "torch", "torchvision", "numpy", "threads", "cpu"):
+        assert f'"{word}"' in one
+    assert job_key("f", "d", one, [], {}, 0) != job_key("f", "d", one.replace("torch", "t0rch"), [], {}, 0)
+
+
+def test_how_a_job_is_computed_is_in_its_key() -> None:
+    assert job_key("f", "d", "e", [], {}, 0) != job_key("f", "d", "e", [], {}, 0, path="fused")
+
+
+@given(constants, constants)
+def test_different_constants_have_different_encodings(first: object, second: object) -> None:
+    keys = [job_key("f", "d", "e", [value], {}, None) for value in (first, second)]
+    assert (keys[0] == keys[1]) == (_typed(first) == _typed(second))
+
+
+def _typed(value: object) -> object:
+    """``value`` with types told apart: to Python True == 1 == 1.0 and 0.0 == -0.0."""
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _typed(item) for name, item in value.items()}
+    return type(value), repr(value)
+
+
+@given(st.lists(st.text(max_size=3), max_size=4), st.lists(st.text(max_size=3), max_size=4))
+def test_inputs_do_not_run_into_each_other(first: list[str], second: list[str]) -> None:
+    keys = [job_key("f", "d", "e", inputs, {}, None) for inputs in (first, second)]
+    assert (keys[0] == keys[1]) == (first == second)
+    results = job_key("f", "d", "e", [ResultKey(text) for text in first], {}, None)
+    assert (results == keys[0]) == (not first)
+
+
+# Source
+
+
+def _module(folder: Path, name: str, text: str) -> ModuleType:
+    (folder / f"{name}.py").write_text(text)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+SOURCE = """
+from edgesim.jobs import job
+
+@job(depends={depends!r}, version={version})
+def f(number):
+    return number + {number}
+"""
+
+
+def _f(folder: Path, name: str, *, number: int = 1, depends: tuple[str, ...] = (), version: int = 0) -> JobFunction:  # type: ignore[type-arg]
+    text = SOURCE.format(number=number, depends=depends, version=version)
+    function: JobFunction = _module(folder, name, text).f  # type: ignore[type-arg]
+    return function
+
+
+def test_the_digest_changes_with_source_dependencies_and_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text in (("helper_a", "X = 1"), ("helper_b", "X = 2")):
+        (tmp_path / f"{name}.py").write_text(text)
+    same = _f(tmp_path, "digest_same"), _f(tmp_path, "digest_twin")
+    assert same[0].digest() == same[1].digest()
+    others = [
+        _f(tmp_path, "digest_number", number=2),
+        _f(tmp_path, "digest_version", version=1),
+        _f(tmp_path, "digest_a", depends=("helper_a",)),
+        _f(tmp_path, "digest_b", depends=("helper_b",)),
+    ]
+    digests = {function.digest() for function in (same[0], *others)}
+    assert len(digests) == 5
+    assert "helper_a" not in sys.modules  # reading a source runs nothing
+
+
+def test_a_package_is_hashed_with_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = set()
+    for name, text in (("pack_a", "1"), ("pack_b", "1"), ("pack_c", "2")):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "__init__.py").touch()
+        (tmp_path / name / "inner" / "code.py").write_text(text)
+        digests.add(source_digest(name))
+    assert len(digests) == 2
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        source_digest("nowhere")
+
+
+def test_a_job_without_a_source_file_needs_a_version() -> None:
+    notebook = {"__name__": "a_notebook", "job": job}
+    exec("@job\ndef f(x): return x\n@job(version=3)\ndef g(x): return x", notebook)
+    with pytest.raises(TypeError, match=r"mark it @job\(version=1\)"):
+        notebook["f"].digest()  # type: ignore[attr-defined]
+    assert notebook["g"].digest() == "3:"  # type: ignore[attr-defined]
+
+
+def test_what_a_function_closes_over_would_be_in_no_key() -> None:
+    hidden = 3
+    with pytest.raises(TypeError, match="closes over"):
+
+        @job
+        def f(number: int) -> int:
+            return number + hidden
+
+
+def test_a_job_names_its_parameters() -> None:
+    with pytest.raises(TypeError, match=r"\*\*anything"):
+
+        @job
+        def f(**anything: int) -> int:
+            return 0
+
+
+def test_job_functions_travel_by_name() -> None:
+    for function in (train, evaluate, average, initialise):
+        assert pickle.loads(pickle.dumps(function)) is function
+        assert function.__doc__
+
+
+# Laziness
+
+
+def test_neither_submitting_nor_a_timing_only_run_hashes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Untouchable:
+        materialise = None
+
+        @property
+        def key(self) -> str:
+            raise AssertionError("hashed")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("hashed")
+
+    monkeypatch.setattr(hashlib, "blake2b", refuse)
+    for plane in (TimingPlane(), InlinePlane()):
+        handle = plane.submit(echo, Untouchable(), scale=Untouchable(), label=LABEL)
+        assert not handle.done
