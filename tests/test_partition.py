@@ -71,6 +71,14 @@ def test_every_sample_is_as_likely_to_be_held_out_as_any_other():
     assert chosen / 2000 == pytest.approx(0.3, abs=0.04)
 
 
+def test_samples_that_lie_together_in_the_file_are_not_split_in_step():
+    data = labelled(*[0] * 40, classes=1)
+    held_out = {tuple(split(data, 0.0, 0.5, seed=seed).test.tolist()) for seed in range(50)}
+    assert len(held_out) == 50
+    neighbours = np.mean([np.isin(np.add(chosen, 1), chosen).sum() for chosen in held_out])
+    assert neighbours == pytest.approx(39 * 0.5 * 19 / 39, abs=1.5)
+
+
 def test_the_official_test_split_is_kept_unless_a_share_is_named():
     data = labelled(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, tests=[True] * 3 + [False] * 7)
     assert split(data, 0.3).test.tolist() == [0, 1, 2]

@@ -176,7 +176,10 @@ def test_as_many_samples_have_arrived_as_arrival_times_have_passed(rate, time_s,
     assert abs(count - rate * time_s) <= 1 + 1e-6
     assert count == 0 or schedule.time_s(count - 1) <= time_s
     assert schedule.time_s(count) > time_s
-    assert schedule.count(schedule.time_s(count)) == count + 1
+    for number in range(count, count + 20):  # the very moment, and just before it
+        moment_s = schedule.time_s(number)
+        assert schedule.count(moment_s) == number + 1
+        assert schedule.count(math.nextafter(moment_s, 0)) <= number
     assert schedule.times_s(np.arange(count, count + 3)).tolist() == [schedule.time_s(count + i) for i in range(3)]
     assert schedule.time_s(0) > 0
 

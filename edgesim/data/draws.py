@@ -40,7 +40,7 @@ def draw_set(pool: ClassPool, prior: Float64Array, count: int, random: np.random
     where it has too few.
     """
     edges = np.floor(np.cumsum(prior) / prior.sum() * count + random.random()).astype(np.int64)
-    edges = np.minimum(edges, count)
+    edges = np.minimum(edges, count)  # a sum just below 1 may have been rounded up
     edges[np.flatnonzero(prior)[-1] :] = count
     wanted = np.diff(edges, prepend=0)
     drawn = []
