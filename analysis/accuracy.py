@@ -87,23 +87,22 @@ def old_views(accuracy: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
         ``learner, seed, device, view, then, best, now``: accuracy when the view was last current, the best
         while it was current, and at the end.
     """
+    columns = [*DEVICE, "view", "then", "best", "now"]
+    views = [view for view in accuracy["view"].unique() if view.startswith("previous-")]
+    if not views:
+        empty: pd.DataFrame = accuracy[[*DEVICE, "view"]].iloc[:0]
+        return empty.assign(**dict.fromkeys(("then", "best", "now"), np.empty(0)))
     rows = accuracy[accuracy["view"] == "current"]
     drifted = (rows["cause"] == "drift").astype(int)
     current = to_spans(rows.assign(phase=drifted.groupby([rows[name] for name in DEVICE]).cumsum()), worlds)
     phases = current.groupby([*DEVICE, "phase"])["accuracy"].agg(then="last", best="max").reset_index()
     final = current.groupby(DEVICE)["phase"].max().rename("final").reset_index()
     frames = []
-    for view in accuracy["view"].unique():
-        if not view.startswith("previous-"):
-            continue
+    for view in views:
         now = _last(accuracy_spans(accuracy, worlds, view), worlds)[[*DEVICE, "view", "accuracy"]]
         old = now.rename(columns={"accuracy": "now"}).merge(final, on=DEVICE)
         old["phase"] = old["final"] - int(view.removeprefix("previous-"))
         frames.append(old.merge(phases, on=[*DEVICE, "phase"]))
-    columns = [*DEVICE, "view", "then", "best", "now"]
-    if not frames:
-        empty = current[DEVICE].iloc[:0].assign(view=current["view"].iloc[:0])
-        return empty.assign(then=np.empty(0), best=np.empty(0), now=np.empty(0))[columns]
     return pd.concat(frames, ignore_index=True)[columns]
 
 

@@ -148,15 +148,16 @@ def _informing_jobs(computations: pd.DataFrame) -> pd.DataFrame:
     """Jobs that read samples and give a model, a row for each device whose samples they read."""
     gives = (computations["output_model_id"] != "") & (computations["input_data"] != "")
     jobs = computations.loc[gives & computations["status"].isin(["done", "running"])]
-    read = jobs["input_data"].str.split(";").explode()
+    first = jobs.groupby(["learner", "seed", "input_data"])["start_s"].min().reset_index()  # only the first matters
+    read = first["input_data"].str.split(";").explode()
     parts = read.str.rsplit("@", n=1)
     return pd.DataFrame(
         {
-            "learner": jobs["learner"].reindex(read.index),
-            "seed": jobs["seed"].reindex(read.index),
+            "learner": first["learner"].reindex(read.index),
+            "seed": first["seed"].reindex(read.index),
             "device": parts.str[0].astype("str"),
             "phase": parts.str[1].astype("int64"),
-            "event_s": jobs["start_s"].reindex(read.index),
+            "event_s": first["start_s"].reindex(read.index),
         }
     )
 

@@ -84,16 +84,13 @@ def estimates(seeds: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
 
 def wide(estimates: pd.DataFrame, *, intervals: bool = True) -> pd.DataFrame:
     """Turn tidy estimates into a row a learner: ``accuracy, accuracy_low, accuracy_high, worst_device_...``."""
-    table = estimates.set_index(["learner", "metric"])[["value", "low", "high"]].unstack("metric")
-    table = table.reindex(columns=pd.MultiIndex.from_product([["value", "low", "high"], list(METRICS)]))
-    learners = list(dict.fromkeys(estimates["learner"]))
-    columns = {}
+    columns: dict[str, pd.Series[float]] = {}
     for name in METRICS:
-        columns[name] = table["value", name]
+        own = estimates[estimates["metric"] == name].set_index("learner")
+        columns[name] = own["value"]
         if intervals:
-            columns[f"{name}_low"] = table["low", name]
-            columns[f"{name}_high"] = table["high", name]
-    return pd.DataFrame(columns).reindex(pd.Index(learners, name="learner"))
+            columns[f"{name}_low"], columns[f"{name}_high"] = own["low"], own["high"]
+    return pd.DataFrame(columns)
 
 
 def _accuracy(rows: pd.DataFrame, worlds: pd.DataFrame, spans: pd.DataFrame) -> dict[str, pd.Series[float]]:

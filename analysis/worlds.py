@@ -9,6 +9,7 @@ them: a learner that never sent a byte sent 0 bytes; what was not measured is Na
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +28,23 @@ Flags = npt.NDArray[np.bool_]
 
 def index(worlds: pd.DataFrame) -> pd.MultiIndex:
     """Return the (learner, seed) index that every metric of ``worlds`` has."""
-    return pd.MultiIndex.from_frame(worlds[WORLD])
+    return _index(tuple(worlds["learner"].tolist()), tuple(worlds["seed"].tolist()))
+
+
+@lru_cache(maxsize=16)
+def _index(learners: tuple[str, ...], seeds: tuple[int, ...]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays([pd.Index(learners, dtype="str"), pd.Index(seeds, dtype="int64")], names=WORLD)
 
 
 def codes(rows: pd.DataFrame, worlds: pd.DataFrame) -> Ints:
     """Return the position in ``worlds`` of each row's world, -1 where it is not among them."""
     learner, learners = pd.factorize(rows["learner"])
     seed, seeds = pd.factorize(rows["seed"])
-    pairs = pd.MultiIndex.from_product([learners, seeds])
-    position = index(worlds).get_indexer(pairs).reshape(len(learners), len(seeds))
-    return position[learner, seed] if len(rows) else np.empty(0, np.intp)
+    place = {
+        key: place for place, key in enumerate(zip(worlds["learner"].tolist(), worlds["seed"].tolist(), strict=True))
+    }
+    known = [[place.get((name, number), -1) for number in seeds.tolist()] for name in learners.tolist()]
+    return np.array(known, np.intp)[learner, seed] if len(rows) else np.empty(0, np.intp)
 
 
 def per_row(rows: pd.DataFrame, worlds: pd.DataFrame, column: str) -> Floats:

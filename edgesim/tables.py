@@ -50,6 +50,11 @@ ROWS_PER_GROUP = 131_072
 class Deferred(Protocol):
     """Something whose value is computed when a part is cut, e.g. a handle of the work plane."""
 
+    @property
+    def done(self) -> bool:
+        """Whether the value is there already."""
+        ...
+
     def value(self) -> Any:
         """Return the value, computing it first if need be."""
         ...
@@ -135,6 +140,7 @@ class WorldTables:
     _parts: int = 0
     _cut_at: int = 0
     _closed: bool = False
+    _salvaging: bool = False
 
     def __post_init__(self) -> None:
         self._cut_at = self.rows_per_part - 1
@@ -194,6 +200,15 @@ class WorldTables:
             now_s = self.clock() if self.clock is not None else self.frontier_s
         self.frontier_s = now_s
 
+    def salvage(self) -> None:
+        """Write every row recorded so far after something went wrong: computes nothing, so what is not there is null.
+
+        The frontier stays where it was: rows beyond it may lack values.
+        """
+        if not self._closed:
+            self._salvaging = True
+            self.cut(self.frontier_s)
+
     def close(self) -> None:
         """Cut for the last time; rows added later are refused. Closing twice is harmless."""
         if not self._closed:
@@ -225,7 +240,7 @@ class WorldTables:
         if len(row) == len(table.columns) + 1:  # recorded by name, with all its cells
             return row
         deferred = row[-1]
-        if self.timing_only or deferred is None:
+        if self.timing_only or deferred is None or (self._salvaging and not deferred.done):
             return (*row[:-1], *(None for _ in table.deferred))
         return (*row[:-1], *self._readers[table.name](deferred.value()))
 
@@ -319,7 +334,7 @@ _PANDAS: dict[tuple[str, bool], Literal["str", "float64", "int64", "bool"]] = {
 def _arrow_type(column: Column) -> pa.DataType:
     import pyarrow as pa
 
-    types = {"text": pa.string(), "number": pa.float64(), "count": pa.int64(), "flag": pa.bool_()}
+    types = {"text": pa.large_string(), "number": pa.float64(), "count": pa.int64(), "flag": pa.bool_()}
     return types[column.dtype]
 
 
