@@ -133,9 +133,7 @@ def run(
         raise UserError(f"model.name: {scenario.model.name!r} is code of your own: --allow-code lets it run")
     cast = {spec.label: _instantiate(spec, allow_code) for spec in chosen}
     if timing_only:
-        for label, learner in cast.items():
-            if learner.needs_values:
-                raise NeedsValues(label, "its control flow reads results")
+        refuse_readers(cast)
     facts = {spec.label: _facts(spec, cast[spec.label]) for spec in chosen}
     folder = RunFolder.create(out, scenario, seeds, facts, timing_only=timing_only)
     with folder.running():
@@ -149,6 +147,13 @@ def run(
             on_progress=on_progress,
         )
     return folder.path
+
+
+def refuse_readers(cast: Mapping[str, Learner]) -> None:
+    """Raise ``NeedsValues`` where a learner's control flow reads results, which a timing-only run has none of."""
+    for label, learner in cast.items():
+        if learner.needs_values:
+            raise NeedsValues(label, "its control flow reads results")
 
 
 def _choose(scenario: Scenario, wanted: Sequence[str] | None) -> list[LearnerSpec]:
@@ -211,13 +216,18 @@ def simulate(
     timing_only: bool = False,
     allow_code: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    plane: Plane | None = None,
 ) -> None:
-    """Simulate learners that exist already, by label, and write their tables into ``folder``; see ``run``."""
+    """Simulate learners that exist already, by label, and write their tables into ``folder``; see ``run``.
+
+    ``plane`` is where jobs run; by default inline, in this process.
+    """
     from .jobs import InlinePlane, TimingPlane, cpu_capability
     from .tables import TableWriter
     from .world import draw_environment, load_data
 
-    plane: Plane = TimingPlane() if timing_only else InlinePlane(threads_per_job=scenario.work.threads_per_job)
+    if plane is None:
+        plane = TimingPlane() if timing_only else InlinePlane(threads_per_job=scenario.work.threads_per_job)
     folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability())
     writer = TableWriter(folder.path, timing_only=timing_only)
     dataset = load_data(scenario)
@@ -260,9 +270,11 @@ class _Stage:
         )
         try:
             self._drive(world, learner, tables)
-        except EdgesimError:
+        except (EdgesimError, KeyboardInterrupt):
+            tables.salvage()
             raise
         except Exception as error:
+            tables.salvage()
             raise LearnerFailure(label, surroundings.seed, world.now, f"{type(error).__name__}: {error}") from error
         self.played += 1
         self.folder.update(

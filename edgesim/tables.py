@@ -73,9 +73,7 @@ class TableWriter:
         Rows of one world, over all tables, after which a part is cut.
     """
 
-    def __init__(
-        self, folder: Path | str, *, timing_only: bool = False, rows_per_part: int = ROWS_PER_PART
-    ) -> None:
+    def __init__(self, folder: Path | str, *, timing_only: bool = False, rows_per_part: int = ROWS_PER_PART) -> None:
         self.folder = Path(folder)
         self.timing_only = timing_only
         self.rows_per_part = rows_per_part
@@ -87,9 +85,7 @@ class TableWriter:
                 shutil.rmtree(stale)
         _parts(self.folder).mkdir(parents=True)
 
-    def world(
-        self, learner: str, oracle: bool, seed: int, clock: Callable[[], float] | None = None
-    ) -> WorldTables:
+    def world(self, learner: str, oracle: bool, seed: int, clock: Callable[[], float] | None = None) -> WorldTables:
         """Open the rows of one (learner, seed) world. Tables are sorted in the order of these calls.
 
         ``clock`` returns the world's virtual time in seconds; with it, automatic cuts move the frontier.
@@ -315,9 +311,7 @@ def documentation() -> str:
 
 
 def _doc_rows(columns: Sequence[Column]) -> list[str]:
-    rows = [
-        f"| `{c.name}` | {c.dtype}{', may be missing' if c.nullable else ''} | {c.doc} |" for c in columns
-    ]
+    rows = [f"| `{c.name}` | {c.dtype}{', may be missing' if c.nullable else ''} | {c.doc} |" for c in columns]
     return ["| column | type | meaning |", "|---|---|---|", *rows]
 
 

@@ -97,8 +97,7 @@ class CloudOnly(Learner):
     def _update(self, device: Device, model: Model, busy: set[Device]) -> Generator[Event, Any, None]:
         busy.add(device)
         try:
-            yield device.download(model)
-            yield device.deploy(model)
+            yield device.download(model).then(device.deploy)
         except VerbFailure:
             pass  # it keeps the model that it has
         finally:

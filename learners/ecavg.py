@@ -94,15 +94,14 @@ class ECAvg(Learner):
         try:
             model = yield device.train(start, epochs=self.params.edge_epochs)
             yield device.deploy(model)
-            yield device.upload(Bundle((model, samples)))
+            arrived = yield device.upload(Bundle((model, samples)))
         except VerbFailure:
             return None
+        model, samples = arrived.parts
         return model, samples
 
     def _replace(self, device: Device, server: Model, edges: dict[Device, Model]) -> Generator[Event, Any, None]:
         try:
-            yield device.download(server)
-            yield device.deploy(server)
+            edges[device] = yield device.download(server).then(device.deploy)
         except VerbFailure:
             return
-        edges[device] = server

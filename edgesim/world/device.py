@@ -284,12 +284,12 @@ class Device:
     def _upload(self, payload: Payload) -> Steps[Any]:
         links = [self._up, self._world.cloud.ingress]
         shipments = _shipments(self, "cloud", "up", payload)
-        yield from self._carry(payload, shipments, links, self.hardware.latency_s, None)
+        received = yield from self._carry(payload, shipments, links, self.hardware.latency_s, None)
         for part in payload.parts if isinstance(payload, Bundle) else (payload,):
             if isinstance(part, Samples) and part.device == self.name:
                 as_of = (part.as_of_s, part.as_of_phase)
                 self._sent = as_of if self._sent is None else max(as_of, self._sent)
-        return payload
+        return received
 
     def _carry(
         self,
@@ -302,7 +302,7 @@ class Device:
         # The parts of a bundle travel one after the other over one connection: the latency is paid once.
         for position, shipment in enumerate(shipments):
             yield from self._the_radio.carry(shipment, links, 0.0 if position else latency_s, peer=peer)
-        return payload
+        return self._world.unpacked(payload, self.name)
 
     def _deploy(self, model: Model) -> Steps[Model]:
         if self._away_cause:

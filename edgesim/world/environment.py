@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..data import Arrival, Dataset, DataStream, Partition, Pools, View, load_dataset, partition, split
 from ..models import Architecture
-from ..scenario import ClassesPartition, DigitsData, DirichletPartition
+from ..scenario import ClassesPartition, DirichletPartition
 from ..signals import Signal
 from .cloud import CloudHardware
 from .device import Hardware
@@ -128,9 +128,7 @@ class Environment:
 def load_data(scenario: Scenario) -> Dataset:
     """Load the scenario's data set: once, whatever the number of seeds and learners."""
     spec = scenario.data
-    common = set(DigitsData.model_fields)
-    options = {name: value for name, value in spec if name not in common and value is not None}
-    return load_dataset(spec.source, **options)
+    return load_dataset(spec.source, **spec.options)
 
 
 def draw_environment(scenario: Scenario, seed: int, dataset: Dataset, *, allow_code: bool = False) -> Environment:

@@ -102,8 +102,11 @@ class Message:
 class Bundle:
     """Several payloads sent as one transfer, e.g. a model together with the samples it was trained on."""
 
-    parts: tuple[Model | Samples | Message, ...]
+    parts: tuple[Part, ...]
 
+
+Part = Model | Samples | Message
+"""What can be sent on its own or in a bundle."""
 
 Payload = Model | Samples | Message | Bundle
 """What can be sent."""

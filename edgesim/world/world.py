@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from .environment import Environment
 from .names import Names
 from .network import Network
 from .offline import Offline
-from .payload import Lineage, Model
+from .payload import Bundle, Lineage, Model, Part, Payload
 from .priorities import ENVIRONMENT, LEARNER
 from .recorder import Recorder
 from .schedule import Clock, call_at
@@ -148,6 +149,22 @@ class World:
     def weight_bytes(self, architecture: Architecture) -> int:
         """Bytes of a model on the wire, as the scenario's codec packs it."""
         return weight_bytes(architecture, self._codec)
+
+    def unpacked(self, payload: Payload, device: str) -> Payload:
+        """What arrives when ``payload`` was sent: the same, or what the scenario's codec leaves of its weights."""
+        if self._codec == "fp32":
+            return payload
+        if isinstance(payload, Bundle):
+            return Bundle(tuple(self._unpacked(part, device) for part in payload.parts))
+        return self._unpacked(payload, device)
+
+    def _unpacked(self, payload: Part, device: str) -> Part:
+        if not isinstance(payload, Model):
+            return payload
+        from ..jobs.arithmetic import transcode
+
+        label = Label(self.label, device, self.env.now, f"unpack {payload.id}")
+        return replace(payload, state=self.plane.submit(transcode, payload.state, label=label, codec=self._codec))
 
     def require_oracle(self) -> None:
         """Refuse the true instants of drifts to a learner that has not said that it uses them."""
