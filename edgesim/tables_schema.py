@@ -87,9 +87,7 @@ _TABLES = (
             _text("model_id", "the model that was sent, if weights"),
             _text("data_device", "whose samples were sent, if data"),
             *_DATA_SPAN,
-            _count(
-                "data_phase", "the highest data phase among the samples (see `drifts.phase`)", missing=True
-            ),
+            _count("data_phase", "the highest data phase among the samples (see `drifts.phase`)", missing=True),
         ),
     ),
     Table(
@@ -109,9 +107,7 @@ _TABLES = (
             _number("available_bytes", "memory that was available when it started", missing=True),
             _number("busy_s", "processor seconds spent on it: n concurrent jobs share each second"),
             _number("energy_j", "energy of the device for it", missing=True),
-            _text(
-                "status", "`done`, `out_of_memory`, `killed`, `running` or `offline` (done before time zero)"
-            ),
+            _text("status", "`done`, `out_of_memory`, `killed`, `running` or `offline` (done before time zero)"),
             _text("cause", "why it was killed"),
             *_DATA_SPAN,
             _text(
@@ -142,9 +138,7 @@ _TABLES = (
                 "cohort_informed_by",
                 "likewise, with samples of any device that the same occurrence of the drift struck",
             ),
-            _text(
-                "score_informed_by", "likewise, counting jobs that only scored samples (selection of modules)"
-            ),
+            _text("score_informed_by", "likewise, counting jobs that only scored samples (selection of modules)"),
         ),
     ),
     Table(
