@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 
 _BLOCK = 128  # knots per block when searching for a level: of 1e5 knots, about a thousand are looked at
-_PATIENCE = 1_000_000  # pieces at zero after which a combination of unlike periods is given up
+_FEW = 64  # knots up to which a combination is merged at once
+_WALK = 256  # pieces after which a walk through a combination is worth a merge
+_PATIENCE = 2_000_000  # pieces after which a walk through a combination of unlike periods is given up
 
 
 class Signal(ABC):
@@ -177,13 +179,11 @@ class Signal(ABC):
 
     def _first(self, start_s: float, wanted: Callable[[float], bool], possible: bool) -> float:
         """The first time from ``start_s`` on whose value is ``wanted``, if bounds say it is ``possible``."""
-        zero_pieces = 0
         if possible:
-            for piece_s, _, value in self.pieces(start_s, math.inf):
+            for walked, (piece_s, _, value) in enumerate(self.pieces(start_s, math.inf)):
                 if wanted(value):
                     return piece_s
-                zero_pieces += 1
-                if zero_pieces > _PATIENCE:
+                if walked == _PATIENCE:
                     raise _gave_up("reaches the level", piece_s)
         return math.inf
 
@@ -198,29 +198,30 @@ class Signal(ABC):
 
 
 class _Constant(Signal):
-    __slots__ = ("_value",)
+    __slots__ = ("highest", "lowest")
+
+    highest: float
+    lowest: float
 
     def __init__(self, value: float) -> None:
-        self._value = float(value)
-        if not self._value >= 0.0:
+        self.lowest = self.highest = float(value)
+        if not self.lowest >= 0.0:
             raise ValueError(f"a signal is never negative, found {value!r}")
 
     times_s = property(lambda self: (0.0,))
-    values = property(lambda self: (self._value,))
+    values = property(lambda self: (self.lowest,))
     period_s = property(lambda self: None)
-    lowest = property(lambda self: self._value)
-    highest = property(lambda self: self._value)
 
     def value(self, time_s: float) -> float:
-        return self._value
+        return self.lowest
 
     def integral(self, from_s: float, to_s: float) -> float:
-        return self._value * (to_s - from_s) if to_s > from_s else 0.0
+        return self.lowest * (to_s - from_s) if to_s > from_s else 0.0
 
     def when_integral(self, start_s: float, amount: float) -> float:
         if amount <= 0.0:
             return start_s
-        return start_s + amount / self._value if self._value else math.inf
+        return start_s + amount / self.lowest if self.lowest else math.inf
 
     def next_change(self, time_s: float) -> float:
         return math.inf
@@ -229,10 +230,10 @@ class _Constant(Signal):
         return self
 
     def _content(self) -> tuple[object, ...]:
-        return (self._value,)
+        return (self.lowest,)
 
     def __repr__(self) -> str:
-        return f"Signal.constant({self._value!r})"
+        return f"Signal.constant({self.lowest!r})"
 
 
 class _Steps(Signal):
@@ -415,9 +416,9 @@ _OPERATIONS: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 class _Combined(Signal):
-    """A combination of unlike periods: there is no finite list of knots, so it walks its parts."""
+    """A combination that walks its parts, because its own knots are many or (with unlike periods) endless."""
 
-    __slots__ = ("_apply", "_name", "_parts", "highest", "lowest")
+    __slots__ = ("_apply", "_knots", "_name", "_parts", "highest", "lowest")
 
     highest: float
     lowest: float
@@ -426,15 +427,25 @@ class _Combined(Signal):
         self._name = name
         self._apply = _OPERATIONS[name]
         self._parts = parts
+        self._knots: Signal | None = None
         self.lowest = self._apply([part.lowest for part in parts])
         self.highest = self._apply([part.highest for part in parts])
 
-    @property
-    def times_s(self) -> tuple[float, ...]:
-        raise ValueError(f"{self!r} combines unlike periods and has no finite list of knots")
+    def _with_knots(self) -> Signal | None:
+        """The same signal as a list of knots, made once, ``None`` if there is no such list."""
+        if self._knots is None and _have_one_period(self._parts):
+            self._knots = _merge(self._apply, self._parts)
+        return self._knots
 
-    values = times_s
-    period_s = times_s  # type: ignore[assignment]  # raises for the same reason
+    def _listed(self) -> Signal:
+        listed = self._with_knots()
+        if listed is None:
+            raise ValueError(f"{self!r} combines unlike periods and has no finite list of knots")
+        return listed
+
+    times_s = property(lambda self: self._listed().times_s)
+    values = property(lambda self: self._listed().values)
+    period_s = property(lambda self: self._listed().period_s)
 
     def value(self, time_s: float) -> float:
         return self._apply([part.value(time_s) for part in self._parts])
@@ -445,28 +456,27 @@ class _Combined(Signal):
     def when_integral(self, start_s: float, amount: float) -> float:
         if amount <= 0.0:
             return start_s
-        idle = 0
-        for piece_s, end_s, value in self.pieces(start_s, math.inf):
+        for walked, (piece_s, end_s, value) in enumerate(self.pieces(start_s, math.inf)):
+            if walked == _WALK and (listed := self._with_knots()) is not None:
+                return listed.when_integral(piece_s, amount)
+            if walked == _PATIENCE:
+                raise _gave_up("reaches the amount", piece_s)
             if value:
-                idle = 0
                 room = value * (end_s - piece_s)
                 if amount <= room:
                     return min(piece_s + amount / value, end_s)
                 amount -= room
-            else:
-                idle += 1
-                if idle > _PATIENCE:
-                    raise _gave_up("rises above zero again", end_s)
         return math.inf
 
     def next_change(self, time_s: float) -> float:
-        return min(part.next_change(time_s) for part in self._parts)
+        return min([part.next_change(time_s) for part in self._parts])
 
     def shifted(self, by_s: float) -> Signal:
         return _combine(self._name, tuple(part.shifted(by_s) for part in self._parts))
 
     def _content(self) -> tuple[object, ...]:
-        return self._name, self._parts
+        listed = self._with_knots()
+        return (self._name, self._parts) if listed is None else listed._content()
 
     def __repr__(self) -> str:
         return f"<{self._name} of {len(self._parts)} signals>"
@@ -474,9 +484,7 @@ class _Combined(Signal):
 
 def _check_knots(times: tuple[float, ...], values: tuple[float, ...], period_s: float | None) -> None:
     if len(times) != len(values) or not times:
-        raise ValueError(
-            f"a signal has as many values as times, at least one; found {len(values)} and {len(times)}"
-        )
+        raise ValueError(f"a signal has as many values as times, at least one; found {len(values)} and {len(times)}")
     if times[0] != 0.0:
         raise ValueError(f"the first step of a signal is at time 0, found {times[0]!r}")
     for index, (time, value) in enumerate(zip(times, values, strict=True)):
@@ -501,27 +509,41 @@ def _from_knots(times: tuple[float, ...], values: tuple[float, ...], period: flo
 def _combine(name: str, signals: tuple[Signal, ...]) -> Signal:
     if not signals:
         raise ValueError(f"the {name} of no signals is not defined")
-    changing = [signal for signal in signals if not isinstance(signal, _Constant)]
-    apply = _OPERATIONS[name]
-    if changing and name == "minimum":  # a constant above another signal is never the lowest
-        bound = min(signal.highest for signal in changing)
-        signals = tuple(s for s in signals if not isinstance(s, _Constant) or s.highest < bound)
     if len(signals) == 1:
         return signals[0]
-    if not changing:
-        return _Constant(apply([signal.value(0.0) for signal in signals]))
-    if any(isinstance(signal, _Combined) for signal in changing):
-        return _Combined(name, signals)
-    period = changing[0].period_s
-    if any(signal.period_s != period for signal in changing):
-        return _Combined(name, signals)
-    times = tuple(sorted({time for signal in changing for time in signal.times_s}))
-    return _from_knots(
-        times, tuple(apply([signal.value(time) for signal in signals]) for time in times), period
-    )
+    apply = _OPERATIONS[name]
+    if all(type(signal) is _Constant for signal in signals):
+        return _Constant(apply([signal.lowest for signal in signals]))
+    if name == "minimum":  # what is never below the highest value of another is never the lowest
+        bounding = min(signals, key=lambda signal: signal.highest)
+        signals = tuple([s for s in signals if s is bounding or s.lowest < bounding.highest])
+        if len(signals) == 1:
+            return bounding
+    knots = sum([_FEW if type(signal) is _Combined else len(signal.times_s) for signal in signals])
+    if knots < _FEW and _have_one_period(signals):
+        return _merge(apply, signals)
+    return _Combined(name, signals)
+
+
+def _have_one_period(signals: tuple[Signal, ...]) -> bool:
+    """Tell whether all signals that change have knots, with the same period."""
+    periods = set()
+    for signal in signals:
+        if isinstance(signal, _Combined):
+            signal = signal._with_knots() or signal
+            if isinstance(signal, _Combined):
+                return False
+        if not isinstance(signal, _Constant):
+            periods.add(signal.period_s)
+    return len(periods) <= 1
+
+
+def _merge(apply: Callable[[Sequence[float]], float], signals: tuple[Signal, ...]) -> Signal:
+    changing = [signal for signal in signals if len(signal.times_s) > 1]
+    times = tuple(sorted({time for signal in signals for time in signal.times_s}))
+    values = tuple(apply([signal.value(time) for signal in signals]) for time in times)
+    return _from_knots(times, values, changing[0].period_s if changing else None)
 
 
 def _gave_up(what: str, time_s: float) -> ValueError:
-    return ValueError(
-        f"cannot tell whether this combination of unlike periods ever {what}: not up to {time_s:g} s"
-    )
+    return ValueError(f"a combination of unlike periods has not yet at {time_s:g} s: it never {what}, it seems")

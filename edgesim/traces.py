@@ -61,9 +61,7 @@ def read_csv(
                 try:
                     samples.append((rows.line_num, float(row[at]), float(row[of])))
                 except (ValueError, IndexError):
-                    raise TraceError(
-                        name, rows.line_num, f"expected numbers in {time!r} and {value!r}"
-                    ) from None
+                    raise TraceError(name, rows.line_num, f"expected numbers in {time!r} and {value!r}") from None
     return _trace(name, samples, time_unit, value_unit)
 
 
@@ -76,9 +74,7 @@ def _trace(name: str, samples: list[tuple[int, float, float]], time_unit: float,
     groups: list[list[float]] = []
     for line, time, value in samples:
         if not (math.isfinite(time) and math.isfinite(value) and value >= 0.0):
-            raise TraceError(
-                name, line, f"expected a finite time and a value of at least 0, found {time}, {value}"
-            )
+            raise TraceError(name, line, f"expected a finite time and a value of at least 0, found {time}, {value}")
         time_s = (time - first) * time_unit
         if times and time_s < times[-1]:
             raise TraceError(name, line, f"time goes back to {time}")

@@ -73,8 +73,11 @@ class Computation(Event):
         return self.flops - self._left
 
     def _begin(self) -> None:
-        self._queue.add(self, self.flops)
+        if self.flops:
+            self._queue.add(self, self.flops)
         self._share_from_s = self._queue.shared_s
+        if not self.flops:
+            self._end()
 
     def _end(self) -> None:
         self._left = 0.0
@@ -126,10 +129,7 @@ class Processor:
         if not 0.0 <= flops < math.inf:
             raise ValueError(f"work is finite and at least 0 FLOP, found {flops!r}")
         job = Computation(self._queue, self.env, flops)
-        if flops:
-            job._begin()
-        else:
-            job._end()
+        job._begin()
         return job
 
 

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from simpy import Environment
 from simpy.events import Event, EventPriority
 
+ROUNDING = 16 * 2.0**-52
+"""Relative: what is due within this much of a time or of a clock is due now. A wake-up's time is rounded, and so are
+the few sums that lead to it; without this, what ends at the very instant at which an outage starts would wait."""
+
 
 class Alarm(Event):
     """Calls ``ring(alarm)`` at ``time_s``, or now if that has passed; whoever no longer wants it ignores it.
@@ -21,7 +25,10 @@ class Alarm(Event):
         self._value = None
         self._ok = True
         now = env.now
-        delay_s = time_s - now if time_s > now else 0.0
-        if now + delay_s != time_s and delay_s:  # SimPy adds the delay to the time: undo the rounding of both
-            delay_s = math.nextafter(delay_s, 0.0 if now + delay_s > time_s else math.inf)
-        env.schedule(self, priority, delay_s)
+        if time_s > now:
+            delay_s = time_s - now
+            if now + delay_s != time_s:  # SimPy adds the delay to the time: undo the rounding of both
+                delay_s = math.nextafter(delay_s, 0.0 if now + delay_s > time_s else math.inf)
+            env.schedule(self, priority, delay_s)
+        else:
+            env.schedule(self, priority)

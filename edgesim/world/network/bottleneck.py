@@ -8,18 +8,15 @@ is faster than the level.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from .pool import HYSTERESIS, Pool
+from .pool import ABOVE, BELOW, Pool, level_of
 
 if TYPE_CHECKING:
     from simpy.events import Event
 
     from .transfer import Link
-
-ABOVE = 1.0 + HYSTERESIS
-BELOW = 1.0 - HYSTERESIS
 
 
 class Bottleneck:
@@ -55,7 +52,7 @@ class Bottleneck:
                     sharers += pool.at_level
                 else:
                     taken += pool.demand(bound)
-            level = Pool.level_of(self.capacity - taken, sharers, self.capacity)
+            level = level_of(self.capacity - taken, sharers, self.capacity)
             largest, first = level * ABOVE, -1
             for index, (pool, bound) in enumerate(zip(pools, bounds, strict=True)):
                 candidate = pool.largest_below() if bound is None else bound
@@ -92,7 +89,7 @@ class Bottleneck:
         return moved
 
 
-def settle(changed: Iterable[Pool], stepped: Iterable[Bottleneck], patience: int = 1000) -> None:
+def settle(changed: Collection[Pool], stepped: Collection[Bottleneck], patience: int = 1000) -> None:
     """Bring all levels up to date after demands or capacities changed, and wake-ups with them.
 
     Parameters
@@ -111,6 +108,13 @@ def settle(changed: Iterable[Pool], stepped: Iterable[Bottleneck], patience: int
     bottleneck, then the next lowest, and so on (Charny, Clark and Jain, "Congestion control with explicit rate
     indication", ICC 1995), so this ends; ``patience`` guards against rounding that goes in circles.
     """
+    if not stepped and len(changed) == 1:  # by far the most frequent
+        (pool,) = changed
+        if len(pool.bottlenecks) == 1 and len(pool.bottlenecks[0].pools) == 1:
+            pool.advance()
+            pool.level = pool.fill(pool.bottlenecks[0].capacity)
+            pool.arm()
+            return
     touched = dict.fromkeys(changed)
     todo: dict[Bottleneck, None] = {}
     for bottleneck in stepped:

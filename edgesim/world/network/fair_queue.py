@@ -16,14 +16,10 @@ from simpy.events import Event
 
 from ...signals import Signal
 from ..priorities import COMPLETION
-from .alarm import Alarm
-from .exact import plus
+from .alarm import ROUNDING, Alarm
 
-Entry = tuple[float, float, int, Any]
-"""Finish on a virtual clock (high and low part), order of arrival, the job."""
-
-ULPS = 4.0
-"""What is due within so many units in the last place of the time is due now: the rounding of a wake-up's own time."""
+Entry = tuple[float, int, Any]
+"""Finish on a virtual clock, order of arrival, the job."""
 
 
 class Shared(Protocol):
@@ -55,7 +51,6 @@ class FairQueue(Generic[J]):
         "_env",
         "_finish",
         "_heap",
-        "_low",
         "_order",
         "_served",
         "_shared_s",
@@ -70,9 +65,9 @@ class FairQueue(Generic[J]):
         self.count = 0
         self._heap: list[Entry] = []
         self._order = 0
-        self._at_s = float(env.now)
-        self._served = self._low = 0.0  # the virtual clock at _at_s: units that each job got so far
-        self._shared_s = 0.0  # integral of 1 / n up to _at_s
+        self._at_s: float = env.now
+        self._served = 0.0  # the virtual clock at _at_s: units that each job got since the queue was last empty
+        self._shared_s = 0.0  # integral of 1 / n up to _at_s, from the same origin
         self._alarm: Event | None = None
         self._alarm_s = math.inf
 
@@ -85,10 +80,10 @@ class FairQueue(Generic[J]):
         """Start serving ``job``, which needs ``amount`` units, more than 0."""
         self._advance()
         if not self.count:
-            self._served = self._low = self._shared_s = 0.0
+            self._served = self._shared_s = 0.0
         self._order += 1
         self.count += 1
-        job.entry = entry = (*plus(self._served, self._low, amount), self._order, job)
+        job.entry = entry = (self._served + amount, self._order, job)
         heap = self._heap
         heappush(heap, entry)
         if heap[0] is entry:
@@ -98,49 +93,55 @@ class FairQueue(Generic[J]):
         """Stop serving ``job``; the units that it still needs."""
         self._advance()
         assert job.entry is not None
-        left = self._left(job.entry)
+        left = max(0.0, job.entry[0] - self._served)
         job.entry = None
         self.count -= 1
         if len(self._heap) > 64 + 2 * self.count:
-            self._heap = [entry for entry in self._heap if entry[3].entry is entry]
+            self._heap = [entry for entry in self._heap if entry[2].entry is entry]
             heapify(self._heap)
         self._arm()
         return left
 
     def clear(self) -> list[tuple[J, float]]:
-        """Stop serving all jobs; each with the units that it still needs, in no particular order."""
+        """Stop serving all jobs; each with the units that it still needs, in order of finish."""
         self._advance()
-        left = [(entry[3], self._left(entry)) for entry in self._heap if entry[3].entry is entry]
-        for job, _ in left:
+        entries = sorted(entry for entry in self._heap if entry[2].entry is entry)
+        for _, _, job in entries:
             job.entry = None
         self._heap.clear()
         self.count = 0
-        return left
+        return [(job, max(0.0, due - self._served)) for due, _, job in entries]
 
     def left(self, job: J) -> float:
         """The units that ``job`` still needs now; looking changes nothing."""
         assert job.entry is not None
         got = self.capacity.integral(self._at_s, self._env.now) / self.count
-        return max(0.0, self._left(job.entry) - got)
-
-    def _left(self, entry: Entry) -> float:
-        return max(0.0, (entry[0] - self._served) + (entry[1] - self._low))
+        return max(0.0, job.entry[0] - self._served - got)
 
     def _advance(self) -> None:
         now = self._env.now
         if now > self._at_s:
             if self.count:
-                got = self.capacity.integral(self._at_s, now) / self.count
-                self._served, self._low = plus(self._served, self._low, got)
+                self._served += self.capacity.integral(self._at_s, now) / self.count
                 self._shared_s += (now - self._at_s) / self.count
-            self._at_s = float(now)
+            self._at_s = now
+
+    def _when_due(self, due: float) -> float:
+        """When the virtual clock shows ``due`` if nothing changes, give or take its rounding."""
+        capacity = self.capacity
+        due_s = capacity.when_integral(self._at_s, (due - self._served) * self.count)
+        if capacity.lowest < capacity.highest:
+            early_s = capacity.when_integral(self._at_s, (due * (1.0 - ROUNDING) - self._served) * self.count)
+            if early_s * (1.0 + 1e-9) < due_s:  # what is left is rounding, and an outage lies between
+                return early_s
+        return due_s
 
     def _arm(self) -> None:
         heap = self._heap
-        while heap and heap[0][3].entry is not heap[0]:
+        while heap and heap[0][2].entry is not heap[0]:
             heappop(heap)
         if heap:
-            due_s = self.capacity.when_integral(self._at_s, self._left(heap[0]) * self.count)
+            due_s = self._when_due(heap[0][0])
             if due_s < self._alarm_s:
                 self._alarm_s = due_s
                 self._alarm = Alarm(self._env, due_s, COMPLETION, self._ring)
@@ -150,14 +151,14 @@ class FairQueue(Generic[J]):
             return
         self._alarm, self._alarm_s = None, math.inf
         self._advance()
-        now, heap = self._at_s, self._heap
-        latest_s = now + ULPS * math.ulp(now)
+        heap = self._heap
+        latest_s = self._at_s * (1.0 + ROUNDING)
         due: list[J] = []
         while heap:
             entry = heap[0]
-            job = entry[3]
+            job = entry[2]
             if job.entry is entry:
-                if self.capacity.when_integral(now, self._left(entry) * self.count) > latest_s:
+                if self._when_due(entry[0]) > latest_s:
                     break
                 due.append(job)
                 job.entry = None

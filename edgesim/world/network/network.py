@@ -14,7 +14,7 @@ from simpy.events import Event
 
 from ...signals import Signal
 from ..priorities import COMPLETION, ENVIRONMENT, SETTLE
-from .alarm import Alarm
+from .alarm import ROUNDING, Alarm
 from .bottleneck import Bottleneck, settle
 from .fair_queue import FairQueue
 from .pool import Group, Pool
@@ -31,7 +31,7 @@ class Route:
 
     def __init__(self, path: tuple[Link, ...]) -> None:
         self.path = path
-        self.peak = min([link.capacity.highest for link in path])  # bytes/s
+        self.peak = 0.0  # bytes/s, at most
         self.transfers: dict[Transfer, None] = {}
         self.cap: Signal | None = None  # bytes/s for all transfers together, by the links that merely cap
         self.queue: FairQueue[Transfer] | None = None  # without bottlenecks
@@ -107,11 +107,11 @@ class Network:
             raise ValueError(f"a size is finite and at least 0 bytes, found {size_bytes!r}")
         if not 0.0 <= latency_s < math.inf:
             raise ValueError(f"a latency is finite and at least 0 s, found {latency_s!r}")
-        for index, link in enumerate(path):
+        for link in path:
             if link.network is not self:
                 raise ValueError(f"{link!r} belongs to another network")
-            if link in path[:index]:
-                raise ValueError(f"a path crosses a link once, found {link!r} again")
+        if len(set(path)) < len(path):
+            raise ValueError(f"a path crosses a link once, found {list(path)!r}")
         transfer = Transfer(self, path, size_bytes, latency_s)
         if latency_s:
             Alarm(self.env, self.env.now + latency_s, COMPLETION, lambda _: self._begin(transfer))
@@ -149,38 +149,43 @@ class Network:
         if transfer.cancelled:
             return
         path = transfer.links
-        route = self._routes.get(path)
-        if route is None:
-            if not transfer.left or not any(link.capacity.highest < math.inf for link in path):
-                self._deliver(transfer)
-                return
-            route = self._open(path)
-        elif not transfer.left:
+        if not transfer.left or not path:
             self._deliver(transfer)
             return
+        route = self._routes.get(path)
+        if route is None:
+            route = self._open(path)
         route.transfers[transfer] = None
         transfer.route = route
         self._flow(transfer, route)
 
     def _deliver(self, transfer: Transfer) -> None:
         transfer.left = 0.0
-        transfer.succeed(Transferred(transfer.start_s, float(self.env.now), transfer.size_bytes))
+        now = self.env.now
+        transfer.succeed(Transferred(transfer.start_s, now + 0.0, transfer.size_bytes))
 
     def _finish(self, transfers: list[Transfer]) -> None:
         """All their bytes have arrived; they are in no queue any more."""
+        # First all are taken from their routes, then routes are looked at: they may be served differently now.
         routes: dict[Route, None] = {}
         for transfer in transfers:
             route = transfer.route
-            assert route is not None
-            transfer.route = None
-            del route.transfers[transfer]
-            routes[route] = None
-            self._deliver(transfer)
+            if route is not None:  # else it was cancelled at this very instant
+                transfer.route = None
+                del route.transfers[transfer]
+                routes[route] = None
+                self._deliver(transfer)
         for route in routes:
             self._thin_out(route)
 
     def _flow(self, transfer: Transfer, route: Route) -> None:
         """Put a transfer of an open route where it is served."""
+        if transfer.arrived:
+            return
+        if transfer.left <= ROUNDING * transfer.size_bytes:  # moved at the instant at which it ends
+            transfer.left, transfer.arrived = 0.0, True
+            Alarm(self.env, self.env.now, COMPLETION, lambda _: self._finish([transfer]))
+            return
         if route.queue is not None:
             route.queue.add(transfer, transfer.left)
             return
@@ -200,16 +205,17 @@ class Network:
 
     def _open(self, path: tuple[Link, ...]) -> Route:
         self._routes[path] = route = Route(path)
+        route.peak = peak = min([link.capacity.highest for link in path])
         for link in path:
             users = link.routes
             if users is None:
                 link.routes = route
-                link.load = route.peak
+                link.load = peak
             else:
                 if isinstance(users, Route):
                     link.routes = users = {users: None}
                 users[route] = None
-                link.load += route.peak
+                link.load += peak
                 if link.bottleneck is None and link.load > link.capacity.lowest:
                     self._tighten(link)
         self._place(route)
@@ -234,24 +240,35 @@ class Network:
 
     def _place(self, route: Route) -> None:
         """Decide what serves a route, and let its transfers flow there."""
-        bottlenecks = tuple([link.bottleneck for link in route.path if link.bottleneck is not None])
-        caps = [link.capacity for link in route.path if link.bottleneck is None]
-        route.cap = Signal.minimum(*caps) if caps else None
+        bottlenecks, caps = [], []
+        for link in route.path:
+            if link.bottleneck is None:
+                caps.append(link.capacity)
+            else:
+                bottlenecks.append(link.bottleneck)
+        if caps:
+            route.cap = caps[0] if len(caps) == 1 else Signal.minimum(*caps)
+        else:
+            route.cap = None
         if bottlenecks:
-            pool = self._pools.get(bottlenecks)
-            if pool is None:
-                self._pools[bottlenecks] = pool = Pool(self.env, bottlenecks, self._finish, self._note)
-                for bottleneck in bottlenecks:
-                    bottleneck.pools[pool] = None
-                    self._stepped[bottleneck] = None
+            route.pool = pool = self._pool_of(tuple(bottlenecks))
             pool.routes += 1
-            route.pool = pool
-            self._watch_cap(route)
+            if caps:
+                self._watch_cap(route)
         else:
             assert route.cap is not None
             route.queue = FairQueue(self.env, route.cap, self._finish)
         for transfer in route.transfers:
             self._flow(transfer, route)
+
+    def _pool_of(self, bottlenecks: tuple[Bottleneck, ...]) -> Pool:
+        pool = self._pools.get(bottlenecks)
+        if pool is None:
+            self._pools[bottlenecks] = pool = Pool(self.env, bottlenecks, self._finish, self._note)
+            for bottleneck in bottlenecks:
+                bottleneck.pools[pool] = None
+                self._stepped[bottleneck] = None
+        return pool
 
     def _unplace(self, route: Route) -> None:
         pool = route.pool
@@ -260,8 +277,8 @@ class Network:
                 transfer.left = left
         if pool is not None:
             for transfer in route.transfers:
-                assert transfer.holder is not None
-                transfer.left = transfer.holder.remove(transfer)
+                if transfer.holder is not None:
+                    transfer.left = transfer.holder.remove(transfer)
             pool.routes -= 1
             if not pool.routes:
                 del self._pools[pool.bottlenecks]
@@ -279,23 +296,26 @@ class Network:
         """
         pool = route.pool
         assert pool is not None
-        if route.cap is None:
+        signal = route.cap
+        if signal is None:
             return pool.group_of(math.inf)
-        cap = route.cap.value(self.env.now) / len(route.transfers)
+        if route.group is None and len(route.transfers) == 1 and signal.lowest == signal.highest:
+            return pool.group_of(signal.lowest)
+        cap = signal.value(self.env.now) / len(route.transfers)
         if route.group is not None:
             pool.set_cap(route.group, cap)
             return route.group
-        if len(route.transfers) == 1 and route.cap.next_change(self.env.now) == math.inf:
-            return pool.group_of(cap)
-        route.group = group = pool.new_group(cap)
+        route.group = group = Group(pool, cap)
         for transfer in route.transfers:
             if transfer is not joining and transfer.holder is not None:
-                pool.add(group, transfer, transfer.holder.remove(transfer))
+                left = transfer.holder.remove(transfer)
+                if not transfer.arrived:
+                    pool.add(group, transfer, left)
         return group
 
     def _watch_cap(self, route: Route) -> None:
         """In a pool, every step of a cap counts."""
-        if route.cap is not None:
+        if route.cap is not None and route.cap.lowest < route.cap.highest:
             step_s = route.cap.next_change(self.env.now)
             if step_s < math.inf:
                 route.alarm = Alarm(self.env, step_s, ENVIRONMENT, lambda alarm: self._step_cap(alarm, route))
@@ -346,7 +366,8 @@ class Network:
 
     def _note(self, pool: Pool) -> None:
         self._changed[pool] = None
-        self._settle_soon()
+        if not self._settling:
+            self._settle_soon()
 
     def _settle_soon(self) -> None:
         if not self._settling:

@@ -15,9 +15,8 @@ from simpy import Environment
 from simpy.events import Event
 
 from ..priorities import COMPLETION
-from .alarm import Alarm
-from .exact import plus
-from .fair_queue import ULPS, Entry
+from .alarm import ROUNDING, Alarm
+from .fair_queue import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +27,15 @@ if TYPE_CHECKING:
 HYSTERESIS = 1e-12
 """Relative width of the band around the level in which a cap counts as equal to it: nothing moves to and fro."""
 
+ABOVE = 1.0 + HYSTERESIS
+BELOW = 1.0 - HYSTERESIS
+
 
 class Group:
     """Transfers that have the same cap at all times, hence the same rate: one virtual clock for all of them."""
 
     __slots__ = (
         "anchor",
-        "anchor_low",
         "at_level",
         "cap",
         "cap_order",
@@ -42,7 +43,6 @@ class Group:
         "demand",
         "finish_order",
         "heap",
-        "low",
         "pool",
         "served",
     )
@@ -54,13 +54,14 @@ class Group:
         self.demand = 0.0  # count * cap, as it was added to the pool's sum
         self.heap: list[Entry] = []
         self.at_level = False
-        self.served = self.low = 0.0  # this group's clock when the anchor was set
-        self.anchor = self.anchor_low = 0.0  # at the level: the pool's clock then; below it: the time then
+        self.served = 0.0  # this group's clock when the anchor was set: bytes that each transfer got
+        self.anchor = 0.0  # at the level: the pool's clock then; below it: the time then
         self.cap_order = self.finish_order = 0  # which entries of the pool's heaps are this group's, 0 for none
 
     def left(self, transfer: Transfer) -> float:
         """The bytes that ``transfer`` still needs now; looking changes nothing."""
-        return self.pool.left(self, transfer)
+        assert transfer.entry is not None
+        return max(0.0, transfer.entry[0] - self.pool.clock_of(self))
 
     def remove(self, transfer: Transfer) -> float:
         """Take ``transfer`` out; the bytes that it still needs."""
@@ -91,19 +92,18 @@ class Pool:
         "_caps_below",
         "_changed",
         "_clock",
-        "_clock_low",
+        "_done",
         "_due_at_level",
         "_due_below",
         "_env",
         "_finish",
-        "_fixed",
         "_fixed_low",
         "_groups_below",
         "_order",
         "at_level",
         "bottlenecks",
         "count",
-        "follows",
+        "fixed",
         "level",
         "routes",
     )
@@ -119,21 +119,22 @@ class Pool:
         self._finish = finish
         self._changed = changed
         self.bottlenecks = bottlenecks
+        self.routes = 0  # how many paths put their transfers here
         self.count = 0  # transfers
         self.at_level = 0  # transfers whose cap is above the level
         self.level = math.inf
-        self.follows = False  # scratch of the bottleneck that is being settled
+        self.fixed = 0.0  # bytes/s that the transfers below the level take together ...
+        self._fixed_low = 0.0  # ... and what that sum lost to rounding: it must not drift
         self._groups_below = 0
-        self.routes = 0
-        self._fixed = self._fixed_low = 0.0  # sum of the demands of the groups below the level
-        self._clock = self._clock_low = 0.0  # integral of the level, from when a group was last put at it
-        self._at_s = float(env.now)
+        self._clock = 0.0  # integral of the level up to _at_s
+        self._at_s: float = env.now
         self._order = 0
         self._by_cap: dict[float, Group] = {}
         self._caps_below: list[tuple[float, int, Group]] = []  # by -cap
         self._caps_at_level: list[tuple[float, int, Group]] = []  # by cap
         self._due_below: list[tuple[float, int, Group]] = []  # by time
-        self._due_at_level: list[tuple[float, float, int, Group]] = []  # by the pool's clock
+        self._due_at_level: list[tuple[float, int, Group]] = []  # by the pool's clock
+        self._done: list[Entry] = []
         self._alarm: Event | None = None
         self._alarm_s = math.inf
 
@@ -143,37 +144,34 @@ class Pool:
         """The group of the transfers that have the constant cap ``cap``."""
         group = self._by_cap.get(cap)
         if group is None:
-            self._by_cap[cap] = group = self.new_group(cap)
-        return group
-
-    def new_group(self, cap: float) -> Group:
-        """A group of its own, whose cap may change."""
-        group = Group(self, cap)
-        group.at_level = cap >= self.level
+            self._by_cap[cap] = group = Group(self, cap)
         return group
 
     def add(self, group: Group, transfer: Transfer, amount: float) -> None:
         """Let ``amount`` bytes of ``transfer`` flow, more than 0."""
         self.advance()
-        if not group.count:
-            self._enter(group)
-        self._bring_up(group)
-        self._order += 1
-        transfer.entry = entry = (*plus(group.served, group.low, amount), self._order, transfer)
+        self._order = order = self._order + 1
         transfer.holder = group
-        heappush(group.heap, entry)
-        self._recount(group, 1)
-        if group.heap[0] is entry:
-            self._requeue(group)
+        if not group.count:
+            transfer.entry = (amount, order, transfer)
+            self._enter(group, transfer.entry)
+        else:
+            self._bring_up(group)
+            transfer.entry = entry = (group.served + amount, order, transfer)
+            heappush(group.heap, entry)
+            self._recount(group, 1)
+            if group.heap[0] is entry:
+                self._requeue(group)
         self._changed(self)
 
     def remove(self, group: Group, transfer: Transfer) -> float:
         """Take ``transfer`` out of ``group``; the bytes that it still needs."""
         self.advance()
-        self._bring_up(group)
         entry = transfer.entry
-        assert entry is not None
-        left = max(0.0, (entry[0] - group.served) + (entry[1] - group.low))
+        if entry is None:  # advance() found that it is done
+            return 0.0
+        self._bring_up(group)
+        left = max(0.0, entry[0] - group.served)
         transfer.entry = transfer.holder = None
         first = group.heap[0] is entry
         self._recount(group, -1)
@@ -182,46 +180,50 @@ class Pool:
         elif first:
             self._requeue(group)
         elif len(group.heap) > 64 + 2 * group.count:
-            group.heap = [entry for entry in group.heap if entry[3].entry is entry]
+            group.heap = [entry for entry in group.heap if entry[2].entry is entry]
             heapify(group.heap)
         self._changed(self)
         return left
 
-    def left(self, group: Group, transfer: Transfer) -> float:
-        """The bytes that ``transfer`` still needs now; looking changes nothing."""
-        entry = transfer.entry
-        assert entry is not None
-        ahead_s = self._env.now - (self._at_s if group.at_level else group.anchor)
-        got = (self.level if group.at_level else group.cap) * ahead_s if ahead_s > 0.0 else 0.0
-        if group.at_level:
-            got += (self._clock - group.anchor) + (self._clock_low - group.anchor_low)
-        return max(0.0, (entry[0] - group.served) + (entry[1] - group.low) - got)
-
     def set_cap(self, group: Group, cap: float) -> None:
         """Change the cap of a group, whose transfers all have it."""
         self.advance()
+        if not group.count:
+            group.cap = cap
+            return
         self._bring_up(group)
         group.cap = cap
-        if group.count:
-            self._recount(group, 0)
-            self._queue_cap(group)
-            if not group.at_level:
-                self._requeue(group)
-            self._changed(self)
-
-    def _enter(self, group: Group) -> None:
-        group.at_level = group.cap >= self.level
-        group.served = group.low = 0.0
-        self._anchor(group)
-        if not group.at_level:
-            self._groups_below += 1
+        self._recount(group, 0)
         self._queue_cap(group)
+        if not group.at_level:
+            self._requeue(group)
+        self._changed(self)
+
+    def _enter(self, group: Group, entry: Entry) -> None:
+        """Begin a group with its first transfer."""
+        group.served = 0.0
+        group.heap.append(entry)
+        group.count = 1
+        self.count += 1
+        cap = group.cap
+        if cap >= self.level:
+            group.at_level = True
+            group.anchor = self._clock
+            self.at_level += 1
+        else:
+            group.at_level = False
+            group.anchor = self._at_s
+            self._groups_below += 1
+            group.demand = cap
+            self._add_fixed(cap)
+        self._queue_cap(group)
+        self._requeue(group)
 
     def _leave(self, group: Group) -> None:
         if not group.at_level:
             self._groups_below -= 1
             if not self._groups_below:
-                self._fixed = self._fixed_low = 0.0
+                self.fixed = self._fixed_low = 0.0
         group.cap_order = group.finish_order = 0
         group.heap.clear()
         if self._by_cap.get(group.cap) is group:
@@ -233,45 +235,59 @@ class Pool:
         if group.at_level:
             self.at_level += by
         else:
-            demand = group.count * group.cap
-            self._fixed, self._fixed_low = plus(*plus(self._fixed, self._fixed_low, demand), -group.demand)
-            group.demand = demand
+            self._set_demand(group, group.count * group.cap)
+
+    def _set_demand(self, group: Group, demand: float) -> None:
+        """Change what a group adds to ``fixed``."""
+        if group.demand:
+            self._add_fixed(-group.demand)
+        if demand:
+            self._add_fixed(demand)
+        group.demand = demand
+
+    def _add_fixed(self, term: float) -> None:
+        """Keep the digits that the sum loses (two-sum: Knuth, The Art of Computer Programming 2, 4.2.2)."""
+        fixed = self.fixed
+        total = fixed + term
+        back = total - fixed
+        low = self._fixed_low + (fixed - (total - back)) + (term - back)
+        self.fixed = fixed = total + low
+        self._fixed_low = low - (fixed - total)
 
     # Clocks.
 
     def advance(self) -> None:
-        """Let the pool's clock run up to now at the level that held until now."""
+        """Let the pool's clock run up to now at the level that held until now, and set aside what is done."""
         now = self._env.now
         if now > self._at_s:
             if self.at_level:
-                got = self.level * (now - self._at_s)
-                self._clock, self._clock_low = plus(self._clock, self._clock_low, got)
+                self._clock += self.level * (now - self._at_s)
             else:
-                self._clock = self._clock_low = 0.0
-            self._at_s = float(now)
+                self._clock = 0.0
+            self._at_s = now
+        if self._alarm_s <= now * (1.0 + ROUNDING):
+            self._collect()
+
+    def clock_of(self, group: Group) -> float:
+        """A group's clock now: bytes that a transfer got which was there all the time; looking changes nothing."""
+        now = self._env.now
+        if group.at_level:
+            ahead = self.level * (now - self._at_s) if now > self._at_s else 0.0
+            return group.served + ((self._clock - group.anchor) + ahead)
+        return group.served + (group.cap * (now - group.anchor) if now > group.anchor else 0.0)
 
     def _bring_up(self, group: Group) -> None:
         """Move a group's anchor to now; the pool's clock is there already."""
         if group.at_level:
-            got = (self._clock - group.anchor) + (self._clock_low - group.anchor_low)
+            group.served += self._clock - group.anchor
+            group.anchor = self._clock
         else:
-            got = group.cap * (self._at_s - group.anchor)
-        if got:
-            group.served, group.low = plus(group.served, group.low, got)
-        self._anchor(group)
-
-    def _anchor(self, group: Group) -> None:
-        if group.at_level:
-            group.anchor, group.anchor_low = self._clock, self._clock_low
-        else:
-            group.anchor, group.anchor_low = self._at_s, 0.0
+            at_s = self._at_s
+            if at_s > group.anchor:
+                group.served += group.cap * (at_s - group.anchor)
+                group.anchor = at_s
 
     # The level.
-
-    @property
-    def fixed(self) -> float:
-        """Bytes/s that the transfers below the level take together."""
-        return self._fixed
 
     def largest_below(self) -> float:
         """The largest cap below the level, -1 if there is none."""
@@ -291,35 +307,33 @@ class Pool:
         """Put the group of the largest cap below the level at the level."""
         group = self._caps_below[0][2]
         self._bring_up(group)
-        self._fixed, self._fixed_low = plus(self._fixed, self._fixed_low, -group.demand)
-        group.demand = 0.0
+        self._set_demand(group, 0.0)
         self._groups_below -= 1
         if not self._groups_below:
-            self._fixed = self._fixed_low = 0.0
+            self.fixed = self._fixed_low = 0.0
         self.at_level += group.count
-        self._switch(group)
+        group.at_level = True
+        group.anchor = self._clock
+        self._queue_cap(group)
+        self._requeue(group)
 
     def lower_smallest(self) -> None:
         """Put the group of the smallest cap at the level below the level."""
         group = self._caps_at_level[0][2]
         self._bring_up(group)
-        group.demand = group.count * group.cap
-        self._fixed, self._fixed_low = plus(self._fixed, self._fixed_low, group.demand)
+        self._set_demand(group, group.count * group.cap)
         self._groups_below += 1
         self.at_level -= group.count
-        self._switch(group)
-
-    def _switch(self, group: Group) -> None:
-        group.at_level = not group.at_level
-        self._anchor(group)
+        group.at_level = False
+        group.anchor = self._at_s
         self._queue_cap(group)
         self._requeue(group)
 
     def settle_at(self, level: float) -> None:
         """Sort the groups by ``level``."""
-        while self.largest_below() > level * (1.0 + HYSTERESIS):
+        while self.largest_below() > level * ABOVE:
             self.raise_largest()
-        while self.smallest_at_level() < level * (1.0 - HYSTERESIS):
+        while self.smallest_at_level() < level * BELOW:
             self.lower_smallest()
 
     def fill(self, capacity: float) -> float:
@@ -328,29 +342,30 @@ class Pool:
         Any split into "below" and "at the level" overestimates the demand, so its level is too low until the split
         is the right one: each move raises it, and nothing is moved twice.
         """
+        below, at_level = self._caps_below, self._caps_at_level
         while True:
-            level = self.level_of(capacity - self._fixed, self.at_level, capacity)
-            if self.largest_below() > level * (1.0 + HYSTERESIS):
+            level = level_of(capacity - self.fixed, self.at_level, capacity)
+            while below and below[0][2].cap_order != below[0][1]:
+                heappop(below)
+            if below and -below[0][0] > level * ABOVE:
                 self.raise_largest()
-            elif self.smallest_at_level() < level * (1.0 - HYSTERESIS):
-                self.lower_smallest()
-            else:
-                return max(0.0, level)
-
-    @staticmethod
-    def level_of(free: float, sharers: int, capacity: float) -> float:
-        """The level at which ``sharers`` take what is ``free``; -1 where those below take too much already."""
-        if sharers:
-            return free / sharers
-        return math.inf if free >= -HYSTERESIS * capacity else -1.0
+                continue
+            while at_level and at_level[0][2].cap_order != at_level[0][1]:
+                heappop(at_level)
+            if not at_level or at_level[0][0] >= level * BELOW:
+                return level if level > 0.0 else 0.0
+            self.lower_smallest()
 
     def demand(self, level: float) -> float:
         """Bytes/s at ``level``; more than the true demand if the groups are sorted by another level."""
-        return self._fixed + self.at_level * level if self.at_level else self._fixed
+        return self.fixed + self.at_level * level if self.at_level else self.fixed
 
     def limits(self, asking: Bottleneck | None) -> tuple[float, float]:
-        """What holds this pool back besides ``asking``: the lowest level of its shared bottlenecks, and the
-        smallest capacity of those that it has for itself."""
+        """What holds this pool back besides ``asking``: a level and a capacity.
+
+        The lowest level of its other bottlenecks that it shares with other pools, and the smallest capacity of those
+        that it has for itself.
+        """
         level = capacity = math.inf
         for bottleneck in self.bottlenecks:
             if len(bottleneck.pools) == 1:
@@ -361,7 +376,7 @@ class Pool:
 
     def bind(self, level: float, capacity: float) -> float:
         """Sort the groups by the lower of ``level`` and the level at which they take ``capacity``; that level."""
-        if self.demand(level) > capacity * (1.0 + HYSTERESIS):  # or so it seems, until they are sorted
+        if self.demand(level) > capacity * ABOVE:  # or so it seems, until they are sorted
             own = self.fill(capacity)
             if own <= level:
                 return own
@@ -371,52 +386,43 @@ class Pool:
     # When transfers finish.
 
     def _queue_cap(self, group: Group) -> None:
-        self._order += 1
-        group.cap_order = self._order
-        if group.at_level:
-            heap, key = self._caps_at_level, group.cap
-        else:
-            heap, key = self._caps_below, -group.cap
-        heappush(heap, (key, self._order, group))
-        if len(heap) > 64 and len(heap) > 4 * self.count:
+        self._order = group.cap_order = order = self._order + 1
+        heap = self._caps_at_level if group.at_level else self._caps_below
+        heappush(heap, (group.cap if group.at_level else -group.cap, order, group))
+        if len(heap) > 64 + 4 * self.count:
             heap[:] = [entry for entry in heap if entry[2].cap_order == entry[1]]
             heapify(heap)
 
     def _requeue(self, group: Group) -> None:
         """Tell the pool when the group's first transfer is due."""
         members = group.heap
-        while members[0][3].entry is not members[0]:
+        while members[0][2].entry is not members[0]:
             heappop(members)
-        due, due_low, _, _ = members[0]
-        left = (due - group.served) + (due_low - group.low)
-        self._order += 1
-        group.finish_order = self._order
+        key = members[0][0] - group.served
+        self._order = group.finish_order = order = self._order + 1
         if group.at_level:
-            key, key_low = plus(group.anchor, group.anchor_low, left)
-            heappush(self._due_at_level, (key, key_low, self._order, group))
-            if len(self._due_at_level) > 64 and len(self._due_at_level) > 4 * self.count:
-                self._due_at_level[:] = [e for e in self._due_at_level if e[3].finish_order == e[2]]
-                heapify(self._due_at_level)
+            heap = self._due_at_level
         else:
-            due_s = group.anchor + left / group.cap if group.cap else math.inf
-            heappush(self._due_below, (due_s, self._order, group))
-            if len(self._due_below) > 64 and len(self._due_below) > 4 * self.count:
-                self._due_below[:] = [e for e in self._due_below if e[2].finish_order == e[1]]
-                heapify(self._due_below)
+            heap = self._due_below
+            key = key / group.cap if group.cap else math.inf
+        heappush(heap, (group.anchor + key, order, group))
+        if len(heap) > 64 + 4 * self.count:
+            heap[:] = [entry for entry in heap if entry[2].finish_order == entry[1]]
+            heapify(heap)
 
     def arm(self) -> None:
         """Wake up when the next transfer is due, unless an earlier wake-up is set already."""
         due_s = math.inf
-        below, at_level = self._due_below, self._due_at_level
-        while below and below[0][2].finish_order != below[0][1]:
-            heappop(below)
-        if below:
-            due_s = below[0][0]
-        while at_level and at_level[0][3].finish_order != at_level[0][2]:
-            heappop(at_level)
-        if at_level and self.level:
-            left = (at_level[0][0] - self._clock) + (at_level[0][1] - self._clock_low)
-            due_s = min(due_s, self._at_s + max(0.0, left) / self.level)
+        heap = self._due_below
+        while heap and heap[0][2].finish_order != heap[0][1]:
+            heappop(heap)
+        if heap:
+            due_s = heap[0][0]
+        heap = self._due_at_level
+        while heap and heap[0][2].finish_order != heap[0][1]:
+            heappop(heap)
+        if heap and self.level:
+            due_s = min(due_s, self._at_s + (heap[0][0] - self._clock) / self.level)
         if due_s < self._alarm_s:
             self._alarm_s = due_s
             self._alarm = Alarm(self._env, due_s, COMPLETION, self._ring)
@@ -424,50 +430,75 @@ class Pool:
     def _ring(self, alarm: Event) -> None:
         if alarm is not self._alarm:
             return
-        self._alarm, self._alarm_s = None, math.inf
         self.advance()
-        latest_s = self._at_s + ULPS * math.ulp(self._at_s)
-        due: list[Entry] = []
-        below, at_level = self._due_below, self._due_at_level
-        while below and (below[0][2].finish_order != below[0][1] or below[0][0] <= latest_s):
-            _, order, group = heappop(below)
-            if group.finish_order == order:
-                self._collect(group, group.cap, latest_s, due)
-        while at_level:
-            key, key_low, order, group = at_level[0]
-            if group.finish_order == order:
-                left = (key - self._clock) + (key_low - self._clock_low)
-                if left > 0.0 and (not self.level or self._at_s + left / self.level > latest_s):
-                    break
-                heappop(at_level)
-                self._collect(group, self.level, latest_s, due)
-            else:
-                heappop(at_level)
-        if due:
-            due.sort(key=lambda entry: entry[2])
-            self._changed(self)
-            self._finish([entry[3] for entry in due])
+        self._alarm, self._alarm_s = None, math.inf
+        if self._done:
+            done, self._done = self._done, []
+            done.sort(key=_arrival)
+            self._finish([entry[2] for entry in done])
         else:
             self.arm()
 
-    def _collect(self, group: Group, rate: float, latest_s: float, due: list[Entry]) -> None:
-        """Take out of ``group`` what is due, at least its first transfer."""
-        self._bring_up(group)
-        members = group.heap
-        taken = 0
-        while members:
+    def _collect(self) -> None:
+        """Take out what is due now, and let the alarm ring to hand it over."""
+        at_s, clock, level = self._at_s, self._clock, self.level
+        found = len(self._done)
+        latest_s = at_s * (1.0 + ROUNDING)
+        heap = self._due_below
+        while heap and (heap[0][2].finish_order != heap[0][1] or heap[0][0] <= latest_s):
+            _, order, group = heappop(heap)
+            if group.finish_order == order:
+                self._take_due(group, group.cap * (latest_s - at_s))
+        latest = max(clock * (1.0 + ROUNDING), clock + level * (latest_s - at_s)) if level < math.inf else clock
+        heap = self._due_at_level
+        while heap and (heap[0][2].finish_order != heap[0][1] or heap[0][0] <= latest):
+            _, order, group = heappop(heap)
+            if group.finish_order == order:
+                self._take_due(group, latest - clock)
+        if len(self._done) > found:
+            self._changed(self)
+            if self._alarm_s > at_s:
+                self._alarm_s = at_s
+                self._alarm = Alarm(self._env, at_s, COMPLETION, self._ring)
+
+    def _take_due(self, group: Group, margin: float) -> None:
+        """Take the first transfer out of ``group``, and any others with no more than ``margin`` bytes to go."""
+        members, done = group.heap, self._done
+        if group.count == 1:
             entry = members[0]
-            transfer = entry[3]
+            transfer = entry[2]
+            transfer.entry = transfer.holder = None
+            transfer.left = 0.0
+            transfer.arrived = True
+            done.append(entry)
+            self._recount(group, -1)
+            self._leave(group)
+            return
+        self._bring_up(group)
+        latest = max(members[0][0], group.served + margin)
+        taken = 0
+        while members and members[0][0] <= latest:
+            entry = heappop(members)
+            transfer = entry[2]
             if transfer.entry is entry:
-                left = (entry[0] - group.served) + (entry[1] - group.low)
-                if taken and left > 0.0 and (not rate or self._at_s + left / rate > latest_s):
-                    break
                 transfer.entry = transfer.holder = None
-                due.append(entry)
+                transfer.left = 0.0
+                transfer.arrived = True
+                done.append(entry)
                 taken += 1
-            heappop(members)
         self._recount(group, -taken)
         if group.count:
             self._requeue(group)
         else:
             self._leave(group)
+
+
+def level_of(free: float, sharers: int, capacity: float) -> float:
+    """The level at which ``sharers`` take what is ``free``; -1 where those below take too much already."""
+    if sharers:
+        return free / sharers
+    return math.inf if free >= -HYSTERESIS * capacity else -1.0
+
+
+def _arrival(entry: Entry) -> int:
+    return entry[1]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from simpy.events import Event
 
@@ -41,8 +40,7 @@ class Link:
         return f"<Link {self.name}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Transferred:
+class Transferred(NamedTuple):
     """A transfer that has arrived.
 
     Attributes
@@ -71,19 +69,21 @@ class Transfer(Event):
         When it was started.
     """
 
+    left: float  # bytes to go, while it is in no queue
+    entry: Entry | None = None  # its place in a queue
+    holder: Group | None = None  # the group that it is in, where bottlenecks are on its way
+    route: Route | None = None  # while bytes flow
+    arrived = False
+    cancelled = False
+
     def __init__(self, network: Network, links: tuple[Link, ...], size_bytes: float, latency_s: float) -> None:
-        self.env = network.env
+        self.env = env = network.env
         self.callbacks = []
-        self.links = links
-        self.size_bytes = size_bytes
-        self.latency_s = latency_s
-        self.start_s = float(self.env.now)
         self.network = network
-        self.left = float(size_bytes)  # bytes, while it is in no queue
-        self.entry: Entry | None = None  # its place in a queue
-        self.holder: Group | None = None  # the group that it is in, where bottlenecks are on its way
-        self.route: Route | None = None  # while bytes flow
-        self.cancelled = False
+        self.links = links
+        self.size_bytes = self.left = size_bytes
+        self.latency_s = latency_s
+        self.start_s = float(env.now)
 
     @property
     def sent_bytes(self) -> float:
