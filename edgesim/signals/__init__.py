@@ -1,0 +1,9 @@
+"""Piecewise-constant functions of time: value, integral, and the inverse of the integral.
+
+A bandwidth, a compute speed, free memory: each is a :class:`Signal`. Asking when an amount is reached is one
+search, never one event per step. Trace files are read in :mod:`edgesim.traces`.
+"""
+
+from .signal import Signal
+
+__all__ = ["Signal"]

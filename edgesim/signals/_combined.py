@@ -1,0 +1,125 @@
+"""Signals made of others: the lowest, the highest or the product of several at each time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from .signal import PATIENCE, Signal, gave_up
+from ._steps import Constant, from_knots
+
+_FEW = 64  # knots up to which a combination is merged at once
+_WALK = 256  # pieces after which a walk through a combination is worth a merge
+
+_OPERATIONS: dict[str, Callable[[Sequence[float]], float]] = {
+    "minimum": min,
+    "maximum": max,
+    "product": math.prod,
+}
+
+
+class Combined(Signal):
+    """A combination that walks its parts, because its own knots are many or (with unlike periods) endless."""
+
+    __slots__ = ("_apply", "_knots", "_name", "_parts", "highest", "lowest")
+
+    highest: float
+    lowest: float
+
+    def __init__(self, name: str, parts: tuple[Signal, ...]) -> None:
+        self._name = name
+        self._apply = _OPERATIONS[name]
+        self._parts = parts
+        self._knots: Signal | None = None
+        self.lowest = self._apply([part.lowest for part in parts])
+        self.highest = self._apply([part.highest for part in parts])
+
+    def _with_knots(self) -> Signal | None:
+        """The same signal as a list of knots, made once, ``None`` if there is no such list."""
+        if self._knots is None and _have_one_period(self._parts):
+            self._knots = _merge(self._apply, self._parts)
+        return self._knots
+
+    def _listed(self) -> Signal:
+        listed = self._with_knots()
+        if listed is None:
+            raise ValueError(f"{self!r} combines unlike periods and has no finite list of knots")
+        return listed
+
+    times_s = property(lambda self: self._listed().times_s)
+    values = property(lambda self: self._listed().values)
+    period_s = property(lambda self: self._listed().period_s)
+
+    def value(self, time_s: float) -> float:
+        return self._apply([part.value(time_s) for part in self._parts])
+
+    def integral(self, from_s: float, to_s: float) -> float:
+        return math.fsum(value * (end_s - start_s) for start_s, end_s, value in self.pieces(from_s, to_s))
+
+    def when_integral(self, start_s: float, amount: float) -> float:
+        if amount <= 0.0:
+            return start_s
+        for walked, (piece_s, end_s, value) in enumerate(self.pieces(start_s, math.inf)):
+            if walked == _WALK and (listed := self._with_knots()) is not None:
+                return listed.when_integral(piece_s, amount)
+            if walked == PATIENCE:
+                raise gave_up("reaches the amount", piece_s)
+            if value:
+                room = value * (end_s - piece_s)
+                if amount <= room:
+                    return min(piece_s + amount / value, end_s)
+                amount -= room
+        return math.inf
+
+    def next_change(self, time_s: float) -> float:
+        return min([part.next_change(time_s) for part in self._parts])
+
+    def shifted(self, by_s: float) -> Signal:
+        return combine(self._name, tuple(part.shifted(by_s) for part in self._parts))
+
+    def _content(self) -> tuple[object, ...]:
+        listed = self._with_knots()
+        return (self._name, self._parts) if listed is None else listed._content()
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of {len(self._parts)} signals>"
+
+
+def combine(name: str, signals: tuple[Signal, ...]) -> Signal:
+    """The ``minimum``, ``maximum`` or ``product`` of signals; costs little however many steps they have."""
+    if not signals:
+        raise ValueError(f"the {name} of no signals is not defined")
+    if len(signals) == 1:
+        return signals[0]
+    apply = _OPERATIONS[name]
+    if all(type(signal) is Constant for signal in signals):
+        return Constant(apply([signal.lowest for signal in signals]))
+    if name == "minimum":  # what is never below the highest value of another is never the lowest
+        bounding = min(signals, key=lambda signal: signal.highest)
+        signals = tuple([s for s in signals if s is bounding or s.lowest < bounding.highest])
+        if len(signals) == 1:
+            return bounding
+    knots = sum([_FEW if type(signal) is Combined else len(signal.times_s) for signal in signals])
+    if knots < _FEW and _have_one_period(signals):
+        return _merge(apply, signals)
+    return Combined(name, signals)
+
+
+def _have_one_period(signals: tuple[Signal, ...]) -> bool:
+    """Tell whether all signals that change have knots, with the same period."""
+    periods = set()
+    for signal in signals:
+        if isinstance(signal, Combined):
+            signal = signal._with_knots() or signal
+            if isinstance(signal, Combined):
+                return False
+        if not isinstance(signal, Constant):
+            periods.add(signal.period_s)
+    return len(periods) <= 1
+
+
+def _merge(apply: Callable[[Sequence[float]], float], signals: tuple[Signal, ...]) -> Signal:
+    changing = [signal for signal in signals if len(signal.times_s) > 1]
+    times = tuple(sorted({time for signal in signals for time in signal.times_s}))
+    values = tuple(apply([signal.value(time) for signal in signals]) for time in times)
+    return from_knots(times, values, changing[0].period_s if changing else None)
