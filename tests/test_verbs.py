@@ -7,8 +7,8 @@ import pytest
 from simpy.events import Event
 
 from edgesim.errors import Disconnected, VerbFailure
-from edgesim.world.schedule import Clock, call_at
 from edgesim.world.priorities import COMPLETION, ENVIRONMENT, LEARNER, SETTLE
+from edgesim.world.schedule import Clock, call_at
 from edgesim.world.verbs import Gather, Verb
 
 

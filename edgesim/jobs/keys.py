@@ -35,14 +35,8 @@ class ResultKey(str):
 @cache
 def environment(threads_per_job: int) -> str:
     """Everything outside a job that its bits may depend on: versions, threads, what the CPU can do."""
-    versions = {name: version(name) for name in ("numpy", "torch", "torchvision")}
-    return json.dumps({**versions, "edgesim": _own_version(), "threads": threads_per_job, "cpu": cpu_capability()})
-
-
-def _own_version() -> str:
-    import edgesim
-
-    return edgesim.__version__
+    versions = {name: version(name) for name in ("edgesim", "numpy", "torch", "torchvision")}
+    return json.dumps({**versions, "threads": threads_per_job, "cpu": cpu_capability()})
 
 
 def cpu_capability() -> str:

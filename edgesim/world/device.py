@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
+from .. import models
 from ..data import Samples
-from ..models import cost
 from ..signals import Signal
 from .energy import EnergyMeter, Power
 from .payload import Bundle, Message, Model, Payload
@@ -159,7 +159,7 @@ class Device:
     def training_memory_bytes(self, model: Model, **settings: Any) -> int:
         """What ``train`` with these settings (see there) would need."""
         how = self._world.training.but(**settings)
-        costs = cost(model.architecture)
+        costs = models.cost(model.architecture)
         return costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.hardware.memory_overhead_bytes
 
     # Its data -----------------------------------------------------------------------------------------------------

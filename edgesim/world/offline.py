@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .. import models
 from ..jobs import Label, Plane
-from ..models import Architecture, cost
+from ..models import Architecture
 from ..seeds import stream_seed
 from .payload import Model
 from .training import Training
@@ -78,7 +79,7 @@ class Offline:
         from ..jobs.arithmetic import train
 
         proxy = self.proxy
-        costs = cost(model.architecture)
+        costs = models.cost(model.architecture)
         state = self.plane.submit(
             train,
             model.state,

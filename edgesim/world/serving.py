@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..models import cost
+from .. import models
 from ..signals import Signal
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Requests:
     def _latency_s(self, time_s: float) -> float:
         device, environment = self._device, self._world.environment
         hardware = device.hardware
-        flops = cost(device.model.architecture).forward_flops_per_sample
+        flops = models.cost(device.model.architecture).forward_flops_per_sample
         if device.serving == "device":
             return _over(flops, hardware.compute.value(time_s))
         return (

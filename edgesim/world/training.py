@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .. import models
 from ..jobs import Label, Plane, steps
-from ..models import cost
 from .payload import Lineage, Model
 from .verbs import Steps
 from .worker import Work, Worker, phases_of
@@ -99,7 +99,7 @@ class Workshop:
         from ..jobs.arithmetic import train
 
         count = sum(len(samples.view) for samples in data)
-        costs = cost(model.architecture)
+        costs = models.cost(model.architecture)
         job_id, seed = self.names.new("train", self.node, tag)
         work = Work(
             job_id=job_id,
@@ -149,7 +149,7 @@ class Workshop:
         if weights is not None and len(weights) != len(models):
             raise ValueError(f"average() got {len(weights)} weights for {len(models)} models")
         job_id, _ = self.names.new("average", self.node, tag)
-        costs = cost(architecture)
+        costs = models.cost(architecture)
         work = Work(
             job_id=job_id,
             kind="average",
@@ -183,7 +183,7 @@ class Workshop:
         now_s: float,
     ) -> Steps[Handle]:
         """Run ``model`` forward over ``data``; see ``Device.score``."""
-        costs = cost(model.architecture)
+        costs = models.cost(model.architecture)
         count = sum(len(samples.view) for samples in data)
         job_id, seed = self.names.new("score", self.node, tag)
         work = Work(
