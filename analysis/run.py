@@ -281,7 +281,7 @@ def _environment(manifest: dict[str, Any]) -> str:
 def _worlds(manifest: dict[str, Any], folder: Path) -> list[tuple[str, int, bool, float, bool]]:
     known = {(world["learner"], world["seed"]): world["frontier_s"] for world in manifest["worlds"]}
     done = manifest["status"] == "done"
-    seen = {} if done else _last_moments(folder)
+    seen = {} if done else _frontiers(folder, timing_only=bool(manifest["timing_only"]))
     horizon_s = float(manifest["horizon_s"])
     rows = []
     for seed in manifest["seeds"]:
@@ -292,14 +292,23 @@ def _worlds(manifest: dict[str, Any], folder: Path) -> list[tuple[str, int, bool
     return rows
 
 
-def _last_moments(folder: Path) -> dict[tuple[str, int], float]:
-    """When the last row of each world was recorded: rows are in order of recording, so all before it are there."""
+def _frontiers(folder: Path, *, timing_only: bool) -> dict[tuple[str, int], float]:
+    """Up to when each world of an unfinished run is known.
+
+    Rows are in order of recording, so all before the last one are there. What was salvaged from a run that failed may
+    lack accuracies that were still to be computed: then it is known up to the first of those.
+    """
     frames = []
     for name, column in _RECORDED_AT.items():
         rows = read_table(folder, name, [*WORLD, column])
         frames.append(rows.rename(columns={column: "time_s"}))
-    latest = pd.concat(frames, ignore_index=True).dropna().groupby(WORLD)["time_s"].max().reset_index()
-    return dict(zip(_keys(latest), latest["time_s"].tolist(), strict=True))
+    latest = pd.concat(frames, ignore_index=True).dropna().groupby(WORLD)["time_s"].max()
+    if not timing_only:
+        rows = read_table(folder, "accuracy", [*WORLD, "time_s", "correct"])
+        uncomputed = rows[rows["correct"].isna()].groupby(WORLD)["time_s"].min()
+        latest = latest.combine(uncomputed, min, fill_value=float("inf"))
+    known = latest.reset_index()
+    return dict(zip(_keys(known), known["time_s"].tolist(), strict=True))
 
 
 def _keys(worlds: pd.DataFrame) -> list[tuple[str, int]]:
