@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgesim.cli.comparing import screen_width
 from edgesim.cli.failing import STOPPED, complain, told
 from edgesim.cli.human import time_text
 from edgesim.errors import Problem, ScenarioError, UserError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @told
 def run(
-    scenarios: Annotated[list[Path], typer.Argument(metavar="SCENARIO...", help="Scenario files.")],
+    scenarios: Annotated[list[Path], typer.Argument(metavar="SCENARIO", help="Scenario files.")],
     learner: Annotated[
         list[str] | None,
         typer.Option(
@@ -157,16 +158,15 @@ def _how_it_stands(folder: Path, display: Display) -> str:
     report = display.last
     if report is None:
         return f"stopped; {folder} holds the scenario and no results yet"
-    finished = f"{report.world} of {report.worlds} worlds whole" if report.world else "no world whole"
+    finished = f"{report.world} of {report.worlds} worlds finished" if report.world else "no world finished"
     return (
         f"stopped; {folder} holds {finished}, and {report.learner}, seed {report.seed}, "
         f"up to {time_text(report.frontier_s)} of {time_text(report.horizon_s)}. `edgesim compare {folder}` reads it"
     )
 
 
-def _show(path: Path) -> None:
+def _show(folder: Path) -> None:
     import analysis
-    from edgesim.cli.comparing import print_table
 
-    print_table(analysis.load(path).summary())
-    typer.echo(f"\nrun folder: {path}")
+    typer.echo(analysis.compare([folder]).to_text(screen_width()), nl=False)
+    typer.echo(f"\nrun folder: {folder}")

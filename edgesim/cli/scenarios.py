@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @told
 def validate(
-    scenarios: Annotated[list[Path], typer.Argument(metavar="SCENARIO...", help="Scenario files.")],
+    scenarios: Annotated[list[Path], typer.Argument(metavar="SCENARIO", help="Scenario files.")],
     set_: Annotated[
         list[str] | None,
         typer.Option(
