@@ -136,31 +136,31 @@ class Workshop:
         )
 
     def average(
-        self, models: Sequence[Model], weights: Sequence[float] | None, tag: str | int | None, now_s: float
+        self, summands: Sequence[Model], weights: Sequence[float] | None, tag: str | int | None, now_s: float
     ) -> Steps[Model]:
-        """Average ``models`` of one architecture; see ``Cloud.average``."""
+        """Average ``summands`` of one architecture; see ``Cloud.average``."""
         from ..jobs.arithmetic import average
 
-        if not models:
+        if not summands:
             raise ValueError("average() needs at least one model")
-        architecture = models[0].architecture
-        if any(model.architecture != architecture for model in models):
+        architecture = summands[0].architecture
+        if any(model.architecture != architecture for model in summands):
             raise ValueError("average() needs models of one architecture")
-        if weights is not None and len(weights) != len(models):
-            raise ValueError(f"average() got {len(weights)} weights for {len(models)} models")
+        if weights is not None and len(weights) != len(summands):
+            raise ValueError(f"average() got {len(weights)} weights for {len(summands)} models")
         job_id, _ = self.names.new("average", self.node, tag)
         costs = models.cost(architecture)
         work = Work(
             job_id=job_id,
             kind="average",
-            flops=2.0 * costs.parameters * len(models),  # a multiplication and an addition each
+            flops=2.0 * costs.parameters * len(summands),  # a multiplication and an addition each
             memory_bytes=2 * costs.weight_bytes,  # the sum and one summand: models are added as they come
-            input_model_ids=tuple(model.id for model in models),
+            input_model_ids=tuple(model.id for model in summands),
             output_model_id=job_id,
         )
         state = self.plane.submit(
             average,
-            *[model.state for model in models],
+            *[model.state for model in summands],
             label=Label(self.learner, self.node, now_s, job_id),
             weights=None if weights is None else tuple(float(weight) for weight in weights),
         )
@@ -169,8 +169,8 @@ class Workshop:
             job_id,
             architecture,
             state,
-            Lineage.merged(model.lineage for model in models),
-            Lineage.merged(model.scored for model in models),
+            Lineage.merged(model.lineage for model in summands),
+            Lineage.merged(model.scored for model in summands),
         )
 
     def score(
