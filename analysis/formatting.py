@@ -44,12 +44,12 @@ def quantity(value: float, unit: Unit) -> str:
 def between(low: float, high: float, unit: Unit, *, like: float = math.nan, named: bool = True) -> str:
     """Write an interval, in the unit in which ``like`` is written (by default its larger bound).
 
-    Empty where there is none, or none to speak of (all seeds agree). An infinite upper bound is "or more".
+    Empty where there is none, or none to be seen (the bounds are written alike). An infinite upper bound is "or more".
 
     >>> between(0.9, 0.95, "ratio"), between(40.0, math.inf, "s"), between(40.0, 200.0, "s", like=50.0, named=False)
     ('90.0 to 95.0 %', '40 s or more', '40 to 200')
     """
-    if math.isnan(low) or math.isnan(high) or low == high:
+    if math.isnan(low) or math.isnan(high) or math.isinf(low):
         return ""
     if not math.isfinite(like):
         like = high if math.isfinite(high) else low
@@ -57,7 +57,8 @@ def between(low: float, high: float, unit: Unit, *, like: float = math.nan, name
     suffix = f" {name}" if named and name else ""
     if math.isinf(high):
         return f"{_digits(low / scale, unit)}{suffix} or more"
-    return f"{_digits(low / scale, unit)} to {_digits(high / scale, unit)}{suffix}"
+    lower, upper = _digits(low / scale, unit), _digits(high / scale, unit)
+    return f"{lower} to {upper}{suffix}" if lower != upper else ""
 
 
 def difference(value: float, unit: Unit) -> str:

@@ -86,7 +86,7 @@ def _cells(part: ScenarioComparison, learner: str, metrics: Sequence[str]) -> li
     cells = []
     for name in metrics:
         found, unit = part.estimate(learner, name), METRICS[name].unit
-        bounds = between(found.low, found.high, unit, like=found.value, named=False)
+        bounds = between(found.low, found.high, unit, like=found.value, named=math.isinf(found.value))
         cells.append((quantity(found.value, unit), bounds))
     return cells
 
@@ -103,7 +103,7 @@ def _notes(part: ScenarioComparison, metrics: Sequence[str]) -> Cells:
     if part.run.oracles:
         notes.append("*: told the true instant of every drift (oracle)")
     if len(part.run.seeds) > 1:
-        notes.append("95 % intervals over seeds, in the unit above; none where all seeds agree")
+        notes.append("95 % intervals over seeds, in the unit above; none where seeds hardly differ")
     return notes
 
 
