@@ -194,7 +194,6 @@ def _hardships() -> dict[str, Scenario]:
         "a link that carries nothing": tiny_scenario(
             devices=[near, {**far, "uplink": "0 bit/s", "downlink": "0 bit/s"}]
         ),
-        "a cloud without memory": tiny_scenario(cloud={**_TINY["cloud"], "memory": "1 kB"}),
         "a single device": tiny_scenario(devices=[{**near, "count": 1}]),
     }
 
