@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +40,11 @@ def _broken() -> type[BaseModel]:
     raise ImportError("no module named 'teapot'")
 
 
-LEARNERS = {"no_adaptation": lambda: _None, "on_device": lambda: _OnDevice, "broken": _broken}
+LEARNERS: dict[str, Callable[[], type[BaseModel]]] = {
+    "no_adaptation": lambda: _None,
+    "on_device": lambda: _OnDevice,
+    "broken": _broken,
+}
 
 
 def _header(path: Path, word: str) -> list[str]:

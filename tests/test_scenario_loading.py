@@ -261,7 +261,7 @@ drifts = st.one_of(
         {**common, "kind": st.just("replacement"), "replace": st.just("7 %"), "every": st.just("100 s")}
     ),
 )
-sources = st.sampled_from(
+sources: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"source": "digits"},
         {"source": "synthetic"},
@@ -284,6 +284,9 @@ models = st.sampled_from(
 )
 
 
+sizes: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {"sample_bytes": "2 kB"}, {"codec_ratio": 0.3}])
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """A random scenario as its file says it."""
@@ -302,7 +305,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "proxy": {"share": draw(st.floats(0.01, 0.9))},
             "partition": draw(partitions),
             "arrival": {"rate": rate, "labelled": draw(st.floats(0, 1)), "buffer": 200},
-            **draw(st.sampled_from([{}, {"sample_bytes": "2 kB"}, {"codec_ratio": 0.3}])),
+            **draw(sizes),
         },
         "model": draw(models),
         "devices": [

@@ -20,7 +20,12 @@ class Spec(BaseModel):
     """A part of a scenario: frozen, knows all its keys, takes no NaN and no infinity."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        validate_by_alias=True,
+        defer_build=True,
     )
 
 

@@ -195,7 +195,7 @@ class _Data(Spec):
     partition: Partition = Field(
         description="How training samples are spread over devices.", examples=[{"kind": "iid", "samples": 100}]
     )
-    arrival: Arrival = Field(default=Arrival(), description="How new samples arrive; none by default.")
+    arrival: Arrival = Field(default_factory=Arrival, description="How new samples arrive; none by default.")
     sample_bytes: Annotated[Bytes, Gt(0)] | None = Field(
         default=None,
         description="Size of a raw sample; by default its stored size and its label.",

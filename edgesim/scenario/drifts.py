@@ -86,7 +86,7 @@ class _Drift(Spec):
         default=None, description="It happens no more from then on.", examples=["1 h"]
     )
     devices: DriftTarget = Field(
-        default=DriftTarget(),
+        default_factory=DriftTarget,
         description="Which devices: all, {share: 50 %}, {group: NAME} or {names: [...]}.",
     )
     replace: Ratio = Field(

@@ -29,7 +29,7 @@ class _Generator(GenerateJsonSchema):
         model: type[BaseModel] = schema["cls"]
         for name, field in model.model_fields.items():
             described = result.get("properties", {}).get(field.alias or name)
-            default = field.get_default(call_default_factory=False)
+            default = field.get_default(call_default_factory=True)
             if described is None or default is None or default is PydanticUndefined:
                 continue
             written = model.model_construct(**{name: default}).model_dump(

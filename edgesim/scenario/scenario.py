@@ -73,18 +73,18 @@ class Scenario(Spec):
     data: DataSpec = Field(description="Where samples come from and how they reach devices.")
     model: ModelSpec = Field(description="The model that is adapted.", examples=[{"name": "mlp", "hidden": [64]}])
     pretrain: Pretrain = Field(
-        default=Pretrain(), description="How the first model is trained on the cloud's proxy data."
+        default_factory=Pretrain, description="How the first model is trained on the cloud's proxy data."
     )
-    training: Training = Field(default=Training(), description="What learners train with by default.")
+    training: Training = Field(default_factory=Training, description="What learners train with by default.")
     devices: Annotated[tuple[DeviceGroup, ...], MinLen(1)] = Field(description="Groups of devices.")
     cloud: Cloud = Field(description="The cloud.")
     drifts: tuple[DriftSpec, ...] = Field(default=(), description="Changes of the data.")
     learners: Annotated[tuple[LearnerSpec, ...], LearnersType()] = Field(
         description="Learners to compare: label -> parameters.", examples=[{"no_adaptation": {}}]
     )
-    evaluation: Evaluation = Field(default=Evaluation(), description="What accuracy is measured on.")
-    record: Record = Field(default=Record(), description="What else is written to the run folder.")
-    work: Work = Field(default=Work(), description="How training is computed on this machine.")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="What accuracy is measured on.")
+    record: Record = Field(default_factory=Record, description="What else is written to the run folder.")
+    work: Work = Field(default_factory=Work, description="How training is computed on this machine.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
