@@ -4,6 +4,7 @@ A bandwidth, a compute speed, free memory: each is a :class:`Signal`. Asking whe
 search, never one event per step. Trace files are read in :mod:`edgesim.traces`.
 """
 
+from ._views import Deferred, rotated
 from .signal import Signal
 
-__all__ = ["Signal"]
+__all__ = ["Deferred", "Signal", "rotated"]
