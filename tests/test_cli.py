@@ -191,6 +191,8 @@ def test_several_scenarios_get_a_folder_each_below_out(
     other.write_text(QUICKSTART.read_text().replace("name: quickstart", "name: other"))
     assert edgesim_command("run", QUICKSTART, other, "--out", "both").exit_code == 0
     assert [call["out"] for call in runs] == [Path("both/quickstart"), Path("both/other")]
+    result = edgesim_command("run", QUICKSTART, QUICKSTART, "--out", "same")
+    assert (result.exit_code, len(runs)) == (2, 2)
 
 
 def test_nothing_runs_while_one_of_the_scenarios_is_wrong(

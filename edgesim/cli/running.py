@@ -56,6 +56,9 @@ def run(
     """Simulate scenarios and compare their learners."""
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
     loaded = load_all(scenarios, set_ or ())
+    names = [scenario.name for scenario in loaded]
+    if out is not None and len(set(names)) < len(names):
+        raise UserError(f"--out {out}: two scenarios have the same name, and their run folders would be the same")
     for scenario in loaded:
         folder = _folder(out, scenario.name, alone=len(loaded) == 1)
         _run_one(scenario, learner, chosen_seeds, folder, timing_only, allow_code, quiet)

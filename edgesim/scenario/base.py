@@ -60,9 +60,6 @@ ClassList = Annotated[tuple[WholeNumber, ...], MinLen(1), AfterValidator(_differ
 """Class labels, counted from 0, each once."""
 
 
-FREE_TEXT = {"type": "string"}
-
-
 @dataclass(frozen=True)
 class Tagged:
     """Annotation for a union of models that one key tells apart, such as ``kind``.

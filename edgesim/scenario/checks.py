@@ -17,6 +17,9 @@ from edgesim.scenario.findings import Finding, Path, did_you_mean
 from edgesim.scenario.model import FactoryModel, ModelSpec
 from edgesim.scenario.units import TIME, format_quantity
 
+MOST_REPETITIONS = 1_000_000
+"""How often a drift, an outage or an absence may repeat: each is an event of the simulation."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -72,6 +75,19 @@ def _times(parts: Parts) -> Iterator[Finding]:
         if time_s >= horizon_s:
             at, horizon = format_quantity(time_s, TIME), format_quantity(horizon_s, TIME)
             yield Finding(path, f"{at} is not before the horizon ({horizon}): it would never happen")
+    for path, first_s, every_s in _periods(parts):
+        if every_s is not None and (horizon_s - first_s) / every_s > MOST_REPETITIONS:
+            often = f"more than {MOST_REPETITIONS:,} times before the horizon"
+            yield Finding(path, f"it would happen {often}; a period that short is a mistake, or a rate")
+
+
+def _periods(parts: Parts) -> Iterator[tuple[Path, float, float | None]]:
+    for index, drift in parts.drifts.items():
+        yield ("drifts", index, "every"), drift.first_s, drift.every
+    for index, group in parts.devices.items():
+        for key, windows in (("outages", group.outages), ("away", group.away)):
+            for number, window in enumerate(windows):
+                yield ("devices", index, key, number, "every"), window.at, window.every
 
 
 def _targets(parts: Parts) -> Iterator[Finding]:

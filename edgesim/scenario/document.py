@@ -66,6 +66,8 @@ def read_yaml(text: str, file: str) -> Document:
         document.problems.append(Problem(file, line, column, "", f"not YAML: {what}"))
     except YAMLError as error:
         document.problems.append(Problem(file, 0, 0, "", f"not YAML: {' '.join(str(error).split())}"))
+    except RecursionError:
+        document.problems.append(Problem(file, 0, 0, "", "not a scenario: nested too deeply"))
     else:
         if node is not None:
             document.data = _Reader(document, file).read(node, ())

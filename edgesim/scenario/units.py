@@ -58,7 +58,9 @@ SIZE = Dimension("size", "a", "256 MiB", _BYTES, whole=True)
 MEMORY = Dimension("memory size", "a", "256 MiB", _BYTES)
 DATA_RATE = Dimension("data rate", "a", "20 Mbit/s", {f"{unit}/s": size for unit, size in (_BITS | _BYTES).items()})
 COMPUTE = Dimension("compute speed", "a", "2 GFLOP/s", _scaled("FLOP/s", "-kMGTP"))
+WORK = Dimension("amount of work", "an", "600 MFLOP", _scaled("FLOP", "-kMGTP"))
 POWER = Dimension("power", "a", "2 W", _scaled("W", "um-k"))
+ENERGY = Dimension("energy", "an", "20 kJ", _scaled("J", "um-kMG") | _scaled("Wh", "m-k", 3600))
 ENERGY_PER_BYTE = Dimension(
     "energy per byte",
     "an",
@@ -66,7 +68,7 @@ ENERGY_PER_BYTE = Dimension(
     _scaled("J/B", "num-") | _scaled("J/bit", "num-", 8),
 )
 RATE = Dimension("rate", "a", "2 /s", {f"/{unit}": 1 / size for unit, size in _SECONDS.items() if size >= 1})
-DIMENSIONS = (TIME, SIZE, DATA_RATE, COMPUTE, POWER, ENERGY_PER_BYTE, RATE)
+DIMENSIONS = (TIME, SIZE, DATA_RATE, COMPUTE, WORK, POWER, ENERGY, ENERGY_PER_BYTE, RATE)
 
 _MEANT = {
     **dict.fromkeys(("sec", "secs", "second", "seconds", "S"), "s"),
@@ -331,6 +333,10 @@ FlopsPerSecond = Annotated[float, Quantity(COMPUTE)]
 """A compute speed in floating-point operations per second, at least 0."""
 Watts = Annotated[float, Quantity(POWER)]
 """A power in watts, at least 0."""
+Joules = Annotated[float, Quantity(ENERGY)]
+"""An energy in joules, at least 0."""
+Flops = Annotated[float, Quantity(WORK)]
+"""An amount of work in floating-point operations, at least 0."""
 JoulesPerByte = Annotated[float, Quantity(ENERGY_PER_BYTE)]
 """An energy per byte in joules, at least 0."""
 PerSecond = Annotated[float, Quantity(RATE)]
