@@ -255,6 +255,6 @@ def amount_of(operation: str, severity: float) -> float:
 
 
 #: Every way to partition the devices' pool: see ``edgesim.data.partitions``.
-PARTITIONS = ("iid", "dirichlet", "classes", "group")
+PARTITIONS = ("iid", "dirichlet", "classes", "group", "split")
 #: What a full buffer gives up: see ``edgesim.data.stream``.
 EVICTIONS = ("oldest", "random")

@@ -34,6 +34,8 @@ class Share:
         The natural group whose samples it draws, or ``None`` for the whole pool.
     part, parts
         Where several devices share a group: which of the group's disjoint parts it draws from.
+    indices
+        The samples that were dealt out to this device alone, or ``None``: it then holds and draws from no others.
     """
 
     prior: npt.NDArray[np.floating]
@@ -41,6 +43,7 @@ class Share:
     group: int | None = None
     part: int = 0
     parts: int = 1
+    indices: Int64Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +58,8 @@ class Partition:
         (device,).
     groups, part, parts
         (device,) each, or ``None`` where devices draw from the whole pool.
+    dealt
+        The samples of each device alone, where the pool was dealt out; otherwise ``None``.
     """
 
     priors: Float32Array
@@ -62,12 +67,15 @@ class Partition:
     groups: Int64Array | None = None
     part: Int64Array | None = None
     parts: Int64Array | None = None
+    dealt: tuple[Int64Array, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.volumes)
 
     def __getitem__(self, device: int) -> Share:
         prior, volume = self.priors[device], int(self.volumes[device])
+        if self.dealt is not None:
+            return Share(prior, volume, indices=self.dealt[device])
         if self.groups is None or self.part is None or self.parts is None:
             return Share(prior, volume)
         group, part, parts = self.groups[device], self.part[device], self.parts[device]
@@ -80,11 +88,12 @@ class Partition:
 def partition(
     pools: Pools,
     devices: int,
-    kind: Literal["iid", "dirichlet", "classes", "group"] = "iid",
+    kind: Literal["iid", "dirichlet", "classes", "group", "split"] = "iid",
     *,
-    samples: int | tuple[int, int] = (50, 150),
+    samples: int | tuple[int, int] | None = None,
     alpha: float | None = None,
     per_device: int | None = None,
+    ratios: Sequence[float] | None = None,
     classes: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Partition:
@@ -106,14 +115,17 @@ def partition(
         natural group a device, with the group's own class frequencies. With more devices than groups, every group
         is cut into as many disjoint parts as it has devices (never into more than leaves each part a sample of
         each of its classes: then devices share parts). With fewer, as many groups as there are devices take part,
-        drawn at random, and the samples of the others are not used.
+        drawn at random, and the samples of the others are not used. ``split``: the whole pool is dealt out, every
+        sample to one device, each class in the same ratios as nearly as whole samples can (ECAvg's halves).
     samples
         Volume of a device: a number, or a range (low, high) to draw from uniformly, both included (the papers'
-        50 to 150).
+        50 to 150). ``None``: 50 to 150; for ``split`` all that was dealt to it, which a number only caps.
     alpha
         Of ``dirichlet``: the smaller, the more skewed.
     per_device
         Of ``classes``.
+    ratios
+        Of ``split``: sizes of the devices' shares relative to each other, one a device, or for fewer and repeated.
     classes
         Only these classes appear at t = 0.
     seed
@@ -126,14 +138,18 @@ def partition(
     """
     if kind not in PARTITIONS:
         raise UserError(f"partition {kind!r} is unknown (known: {', '.join(PARTITIONS)})")
-    _check_parameters(kind, alpha, per_device)
+    _check_parameters(kind, alpha, per_device, ratios)
     if devices < 1:
         raise UserError(f"a partition among {devices} devices: at least one is needed")
+    if samples is None:
+        samples = len(pools.devices) if kind == "split" else (50, 150)
     low, high = (samples, samples) if isinstance(samples, int) else samples
     if not 0 < low <= high:
         raise UserError(f"partition: samples must be at least 1 and rising, found {low} to {high}")
     volumes = stream(seed, "partition", "volumes").integers(low, high, devices, endpoint=True)
     allowed = _allowed(pools, classes)
+    if ratios is not None:
+        return _dealt(pools, devices, volumes, allowed, ratios, seed)
     if kind == "group":
         return _by_group(pools, devices, volumes, allowed, seed)
     random = stream(seed, "partition", kind)
@@ -149,15 +165,21 @@ def partition(
     return Partition(_some_classes(devices, allowed, per_device, random), volumes)
 
 
-def _check_parameters(kind: str, alpha: float | None, per_device: int | None) -> None:
-    if (kind == "dirichlet") != (alpha is not None):
-        raise UserError(f"partition {kind}: alpha belongs to `dirichlet`, which needs it")
-    if (kind == "classes") != (per_device is not None):
-        raise UserError(f"partition {kind}: per_device belongs to `classes`, which needs it")
+def _check_parameters(kind: str, alpha: float | None, per_device: int | None, ratios: Sequence[float] | None) -> None:
+    for name, value, owner in (
+        ("alpha", alpha, "dirichlet"),
+        ("per_device", per_device, "classes"),
+        ("ratios", ratios, "split"),
+    ):
+        if (kind == owner) != (value is not None):
+            verb = "belong" if name == "ratios" else "belongs"
+            raise UserError(f"partition {kind}: {name} {verb} to `{owner}`, which needs it")
     if alpha is not None and not 0 < alpha < float("inf"):
         raise UserError(f"partition dirichlet: alpha must be positive, found {alpha:g}")
     if per_device is not None and per_device < 1:
         raise UserError(f"partition classes: per_device must be at least 1, found {per_device}")
+    if ratios is not None and not (ratios and all(0 < ratio < float("inf") for ratio in ratios)):
+        raise UserError(f"partition split: ratios must be positive numbers, at least one, found {list(ratios)}")
 
 
 def _allowed(pools: Pools, classes: Sequence[int] | None) -> npt.NDArray[np.bool_]:
@@ -228,3 +250,35 @@ def _by_group(pools: Pools, devices: int, volumes: Int64Array, allowed: npt.NDAr
         holders[number] = min(holders[number], counts[mine].min())
     parts = holders[place]
     return Partition(priors[place], volumes, chosen[place], part % parts, parts)
+
+
+def _dealt(
+    pools: Pools,
+    devices: int,
+    volumes: Int64Array,
+    allowed: npt.NDArray[np.bool_],
+    ratios: Sequence[float],
+    seed: int,
+) -> Partition:
+    """Deal the pool out, shuffled and class after class: the next sample goes to whoever is due first.
+
+    With the share w of all, a device is due for its j-th sample after (j - 1/2) / w samples (Webster's method), so
+    after any number of samples, and so within every class, each device has about its share.
+    """
+    if devices % len(ratios):
+        raise UserError(f"partition split: {len(ratios)} ratios for {devices} devices: one each, or a divisor of it")
+    pool = stream(seed, "partition", "split").permutation(pools.devices)
+    pool = pools.by_class(pool[allowed[pools.dataset.y[pool]]]).indices
+    weights = np.tile(np.asarray(ratios, dtype=np.float64), devices // len(ratios))
+    weights /= float(weights.sum())
+    most = [int(weight * len(pool)) + 2 for weight in weights.tolist()]
+    due = np.concatenate([(np.arange(count) + 0.5) / weight for count, weight in zip(most, weights, strict=True)])
+    owner = np.repeat(np.arange(devices), most)[np.argsort(due, kind="stable")][: len(pool)]
+    dealt = tuple(np.sort(pool[owner == device]) for device in range(devices))
+    smallest = min(map(len, dealt))
+    if smallest == 0:
+        raise UserError(f"partition split: {len(pool)} samples cannot be dealt out to {devices} devices in such ratios")
+    classes = len(allowed)
+    priors = np.stack([np.bincount(pools.dataset.y[own], minlength=classes) / len(own) for own in dealt])
+    volumes = np.minimum(volumes, [len(own) for own in dealt])
+    return Partition(priors.astype(np.float32), volumes, dealt=dealt)

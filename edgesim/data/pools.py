@@ -54,6 +54,12 @@ class Pools:
         """The test pool by class: all of it, or a natural group's."""
         return self._by_class("test", self.test, group, 0, 1)
 
+    def by_class(self, indices: Int64Array) -> ClassPool:
+        """Some samples by class, in their order within each."""
+        ordered = indices[np.argsort(self.dataset.y[indices], kind="stable")]
+        counts = np.bincount(self.dataset.y[ordered], minlength=self.dataset.classes).astype(np.int64)
+        return ClassPool(ordered, np.cumsum(counts) - counts, counts)
+
     def _by_class(self, which: str, indices: Int64Array, group: int | None, part: int, parts: int) -> ClassPool:
         key = (which, group, part, parts)
         if key not in self._sorted:
@@ -62,9 +68,7 @@ class Pools:
                 chosen = whole.indices[part::parts]  # still sorted by class: every class is dealt out evenly
             else:
                 chosen = indices if group is None else indices[self._groups()[indices] == group]
-                chosen = chosen[np.argsort(self.dataset.y[chosen], kind="stable")]
-            counts = np.bincount(self.dataset.y[chosen], minlength=self.dataset.classes).astype(np.int64)
-            self._sorted[key] = ClassPool(chosen, np.cumsum(counts) - counts, counts)
+            self._sorted[key] = self.by_class(chosen)
         return self._sorted[key]
 
     def _groups(self) -> Int64Array:

@@ -8,21 +8,22 @@ and from which phase costs no random draw; *which* pool samples they are is draw
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Hashable
 
 import numpy as np
 import numpy.typing as npt
 
 from edgesim.data.arrivals import Arrival, Schedule
+from edgesim.data.blend import Gate
 from edgesim.data.buffer import Buffer
+from edgesim.data.conditions import Change, Conditions
 from edgesim.data.dataset import Dataset
 from edgesim.data.draws import checked_prior, draw_block, draw_set
 from edgesim.data.partitions import Share
-from edgesim.data.pools import Pools
+from edgesim.data.pools import ClassPool, Pools
 from edgesim.data.timeline import Records, Timeline
 from edgesim.data.transforms import Transform
 from edgesim.data.view import Content, Samples, View
-from edgesim.errors import UserError
 from edgesim.seeds import stream, stream_seed
 
 __all__ = ["Arrival", "Change", "DataStream"]
@@ -34,41 +35,6 @@ _BLOCK = 128  # arrivals drawn at once; part of what a seed means
 _KEPT_BLOCKS = 256  # drawn blocks remembered a device; others are drawn again when needed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Change:
-    """A drift as one device meets it.
-
-    Attributes
-    ----------
-    prior
-        The class prior from now on, (class,); ``None`` keeps it. Classes are the data set's own, before any swap
-        of labels.
-    transform
-        What samples taken from now on go through, instead of what they went through so far (``then`` chains the
-        two); ``None`` keeps it.
-    replace_ratio
-        The share of the samples held, labelled or not, that is rewritten at once (round half up) with samples of
-        the new distribution. They count as taken at this moment and are labelled at once: the papers' protocol.
-    """
-
-    prior: npt.NDArray[np.floating] | None = None
-    transform: Transform | None = None
-    replace_ratio: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.replace_ratio <= 1:
-            raise UserError(f"drift: replace is a share from 0 to 1, found {self.replace_ratio:g}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Phase:
-    """The distribution between two changes."""
-
-    prior: Float64Array
-    prior_since: int  # the phase that brought this prior
-    transform: Transform
-
-
 class DataStream:
     """What one device sees and holds.
 
@@ -76,6 +42,10 @@ class DataStream:
     arrive evenly at ``arrival.rate_per_s``: a class by the prior of the moment, then any pool sample of that
     class. A sample belongs to the phase (number of changes so far) in which it was taken; one that arrives at the
     very moment of a change still belongs to the old phase. Time must not run backwards.
+
+    While a drift comes or goes gradually it reaches a share of the arriving samples, drawn one by one, and the same
+    share of the test view, whose samples switch one after the other: one that has switched stays switched until the
+    drift goes again.
 
     Parameters
     ----------
@@ -106,6 +76,7 @@ class DataStream:
         "_blocks",
         "_buffer",
         "_noise_seed",
+        "_own_pool",
         "_phases",
         "_tests",
         "_time_s",
@@ -140,14 +111,15 @@ class DataStream:
         self.device = device
         self.test_samples = test_samples
         self.sample_bytes = dataset.sample_bytes if sample_bytes is None else sample_bytes
+        self._own_pool: ClassPool | None = None
         capacity = share.volume if arrival.buffer is None else arrival.buffer
         volume = min(share.volume, capacity)
         self._timeline = Timeline(Schedule.of(arrival, seed, device), volume)
         self._buffer = Buffer(capacity, arrival.eviction, seed, device, volume)
         self._noise_seed = stream_seed(seed, "noise")  # the same for all devices: their views can be joined
-        self._phases = [_Phase(self._usable(share.prior), 0, Transform.identity)]
+        self._phases = [Conditions.initial(self._usable(share.prior))]
         self._time_s = 0.0
-        self._tests: dict[tuple[int, Transform], View] = {}
+        self._tests: dict[Hashable, View] = {}
         self._blocks: dict[tuple[str, int, int], Int64Array] = {}
 
     @property
@@ -162,8 +134,14 @@ class DataStream:
 
     @property
     def transform(self) -> Transform:
-        """What samples that arrive now go through."""
-        return self._phases[-1].transform
+        """What samples that arrive now go through, where every drift that is on its way has reached them."""
+        return self._phases[-1].transforms.outcomes[-1]
+
+    @property
+    def obtainable(self) -> npt.NDArray[np.bool_]:
+        """The classes that the device can meet and be tested on, (class,): its pool and its test pool have them."""
+        usable: npt.NDArray[np.bool_] = (self._pool().counts > 0) & (self.pools.of_test(self.share.group).counts > 0)
+        return usable
 
     def change(self, time_s: float, change: Change) -> int:
         """Apply a drift; returns how many samples were rewritten.
@@ -177,14 +155,10 @@ class DataStream:
         UserError
             The prior asks for a class that the device's pools lack, or the transform does not fit the data.
         """
-        last = self._phases[-1]
         number = len(self._phases)
-        transform = last.transform if change.transform is None else change.transform
-        transform.check(self.dataset.kind, self.dataset.classes)
-        if change.prior is None:
-            fresh = _Phase(last.prior, last.prior_since, transform)
-        else:
-            fresh = _Phase(self._usable(change.prior), number, transform)
+        fresh = self._phases[-1].after(change, self._usable)
+        for transform in fresh.transforms.outcomes:
+            transform.check(self.dataset.kind, self.dataset.classes)
         self._advance(time_s)
         self._phases.append(fresh)
         rewritten = self._buffer.rewrite(change.replace_ratio, self._timeline.numbers, number)
@@ -276,19 +250,28 @@ class DataStream:
         if not 0 <= phase <= self.phase:
             raise ValueError(f"{self.device}: there is no phase {phase} (0 to {self.phase})")
         chosen = self._phases[phase]
-        key = (chosen.prior_since, chosen.transform)
-        if key not in self._tests:
-            self._tests[key] = View.deferred(
+        if chosen.key not in self._tests:
+            self._tests[chosen.key] = View.deferred(
                 self.dataset, self.test_samples, lambda: self._test_content(chosen), self._noise_seed
             )
-        return self._tests[key]
+        return self._tests[chosen.key]
 
-    def _test_content(self, phase: _Phase) -> Content:
+    def _test_content(self, conditions: Conditions) -> Content:
+        count = self.test_samples
+        drawn = [self._test_set(prior) for prior in conditions.priors.outcomes]
+        which = conditions.priors.which(count, self._tested)
+        indices = np.stack(drawn)[which, np.arange(count)]
+        return indices, conditions.transforms.outcomes, conditions.transforms.which(count, self._tested)
+
+    def _test_set(self, prior: Float64Array) -> Int64Array:
         # named by the prior itself: a distribution that comes back is scored on the same samples
-        name = hashlib.blake2b(phase.prior.tobytes(), digest_size=8).hexdigest()
+        name = hashlib.blake2b(prior.tobytes(), digest_size=8).hexdigest()
         random = stream(self.seed, "test view", self.device, name)
-        pool = self.pools.of_test(self.share.group)
-        return draw_set(pool, phase.prior, self.test_samples, random), (phase.transform,), None
+        return draw_set(self.pools.of_test(self.share.group), prior, self.test_samples, random)
+
+    def _tested(self, gate: Gate) -> npt.NDArray[np.bool_]:
+        """Which places of a test view a gradual drift has reached: always the same ones first."""
+        return _first_reached(gate, self.test_samples, stream(self.seed, "test switch", self.device, gate.name))
 
     def _advance(self, time_s: float) -> None:
         """Let everything arrive that arrives by ``time_s``."""
@@ -339,9 +322,41 @@ class DataStream:
             else:
                 size = self._timeline.end(place) - segment.first
                 indices[mine] = self._block("at once", segment.phase, 0, size)[offsets]
-        phases, which = np.unique(records.phase, return_inverse=True)
-        transforms = tuple(self._phases[phase].transform for phase in phases.tolist())
-        return indices, transforms or (Transform.identity,), which.astype(np.int64)
+        return indices, *self._transforms(records, places)
+
+    def _transforms(self, records: Records, places: Int64Array) -> tuple[tuple[Transform, ...], Int64Array]:
+        """Which transforms there are, and which one each sample takes."""
+        found: list[Transform] = []
+        which = np.zeros(len(records.numbers), dtype=np.int64)
+        for phase in np.unique(records.phase).tolist():
+            mine = np.flatnonzero(records.phase == phase)
+            blend = self._phases[phase].transforms
+            if blend.gates:
+                taken = places[mine]
+                numbers = records.numbers[mine]
+                which[mine] = blend.which(len(mine), lambda gate: self._reached(gate, numbers, taken))  # noqa: B023
+            which[mine] += len(found)
+            found += blend.outcomes
+        return tuple(found) or (Transform.identity,), which
+
+    def _reached(self, gate: Gate, numbers: Int64Array, places: Int64Array) -> npt.NDArray[np.bool_]:
+        """Which samples a gradual drift reaches: arrivals by lot, one by one; a rewritten set in exact share."""
+        reached = np.zeros(len(numbers), dtype=np.bool_)
+        for place in np.unique(places).tolist():
+            segment = self._timeline.segments[place]
+            mine = np.flatnonzero(places == place)
+            offsets = numbers[mine] - segment.first
+            name = ("reached", self.device, gate.name, segment.phase)
+            if segment.arrives:
+                blocks = offsets // _BLOCK
+                for block in np.unique(blocks).tolist():
+                    here = blocks == block
+                    lots = stream(self.seed, *name, block).random(_BLOCK)
+                    reached[mine[here]] = lots[offsets[here] % _BLOCK] < gate.share
+            else:
+                size = self._timeline.end(place) - segment.first
+                reached[mine] = _first_reached(gate, size, stream(self.seed, *name, "at once"))[offsets]
+        return reached
 
     def _block(self, what: str, phase: int, block: int, count: int) -> Int64Array:
         key = (what, phase, block)
@@ -349,14 +364,29 @@ class DataStream:
             if len(self._blocks) >= _KEPT_BLOCKS:
                 self._blocks.clear()
             random = stream(self.seed, what, self.device, phase, block)
-            share = self.share
-            pool = self.pools.of_devices(share.group, share.part, share.parts)
-            draw = draw_block if what == "arrivals" else draw_set
-            self._blocks[key] = draw(pool, self._phases[phase].prior, count, random)
+            pool = self._pool()
+            if what == "at once" and phase == 0 and self.share.indices is not None and count == len(pool.indices):
+                self._blocks[key] = random.permutation(pool.indices)  # all of what was dealt out to it
+            else:
+                draw = draw_block if what == "arrivals" else draw_set
+                self._blocks[key] = draw(pool, self._phases[phase].prior, count, random)
         return self._blocks[key]
 
-    def _usable(self, prior: npt.NDArray[np.floating]) -> Float64Array:
+    def _pool(self) -> ClassPool:
+        """The samples that it draws from, by class."""
         share = self.share
-        checked_prior(prior, self.pools.of_test(share.group), f"{self.device}: its test pool")
-        pool = self.pools.of_devices(share.group, share.part, share.parts)
-        return checked_prior(prior, pool, f"{self.device}: its pool")
+        if share.indices is None:
+            return self.pools.of_devices(share.group, share.part, share.parts)
+        if self._own_pool is None:
+            self._own_pool = self.pools.by_class(share.indices)
+        return self._own_pool
+
+    def _usable(self, prior: npt.NDArray[np.floating]) -> Float64Array:
+        checked_prior(prior, self.pools.of_test(self.share.group), f"{self.device}: its test pool")
+        return checked_prior(prior, self._pool(), f"{self.device}: its pool")
+
+
+def _first_reached(gate: Gate, count: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Mark a share of ``count`` samples, rounded half up, in one random order: a larger share holds a smaller one."""
+    reached: npt.NDArray[np.bool_] = random.permutation(count) < int(gate.share * count + 0.5)
+    return reached

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -109,6 +109,17 @@ class Transform:
                 raise UserError(f"labels to swap must be pairs of different labels, each named once: ({one}, {other})")
             renamed |= {one: other, other: one}
         return cls(labels=tuple(sorted(renamed.items())))
+
+    @classmethod
+    def permute_labels(cls, renamed: Mapping[int, int]) -> Transform:
+        """Concept drift: each label becomes another one; the new ones must be the old ones in another order.
+
+        >>> Transform.permute_labels({1: 2, 2: 3, 3: 1}).relabel(np.array([0, 1, 2, 3]))
+        array([0, 2, 3, 1])
+        """
+        if sorted(renamed) != sorted(renamed.values()):
+            raise UserError(f"labels to permute must be the same before and after: {dict(renamed)}")
+        return cls(labels=tuple(sorted((old, new) for old, new in renamed.items() if old != new)))
 
     def then(self, other: Transform) -> Transform:
         """This transform, and after it the other."""
