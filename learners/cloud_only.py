@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from edgesim import (
-    Device,
-    Disconnected,
-    Event,
-    Learner,
-    LearnerParams,
-    Model,
-    Samples,
-    VerbFailure,
-    World,
-    minutes,
-)
+from edgesim import Disconnected, Learner, LearnerParams, VerbFailure, minutes
 from edgesim.scenario import PositiveSeconds
+
+if TYPE_CHECKING:
+    from edgesim import Device, Event, Model, Samples, World
 
 
 class CloudOnly(Learner):

@@ -7,12 +7,16 @@ what it does not state (epochs, optimizer, split) is a parameter here or in the 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from edgesim import Bundle, Device, Event, Learner, LearnerParams, Model, Samples, VerbFailure, World
+import edgesim
+from edgesim import Learner, LearnerParams, VerbFailure
 from edgesim.scenario import PositiveSeconds, Seconds
+
+if TYPE_CHECKING:
+    from edgesim import Device, Event, Model, Offline, Samples, World
 
 
 class ECAvg(Learner):
@@ -44,12 +48,11 @@ class ECAvg(Learner):
 
     params: Params
 
-    def prepare(self, offline: Any) -> Model:
+    def prepare(self, offline: Offline) -> Model:
         """Serve the pretrained model at first, or an untrained one where the edges start from random weights."""
         if self.params.edge_start == "pretrained":
-            model: Model = offline.pretrained()
-            return model
-        return offline.untrained()  # type: ignore[no-any-return]
+            return offline.pretrained()
+        return offline.untrained()
 
     def run(self, world: World) -> Generator[Event, Any, None]:
         """One round, or one every so often; the server keeps the data that it has been sent."""
@@ -94,7 +97,7 @@ class ECAvg(Learner):
         try:
             model = yield device.train(start, epochs=self.params.edge_epochs)
             yield device.deploy(model)
-            arrived = yield device.upload(Bundle((model, samples)))
+            arrived = yield device.upload(edgesim.Bundle((model, samples)))
         except VerbFailure:
             return None
         model, samples = arrived.parts

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgesim import Event, Learner, World
+from edgesim import Learner
+
+if TYPE_CHECKING:
+    from edgesim import Event, World
 
 
 class NoAdaptation(Learner):

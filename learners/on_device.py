@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from edgesim import Device, Event, Learner, LearnerParams, Model, Trigger, VerbFailure, World, minutes
+from edgesim import Learner, LearnerParams, Trigger, VerbFailure, minutes
 from edgesim.scenario import Seconds
+
+if TYPE_CHECKING:
+    from edgesim import Device, Event, Model, World
 
 
 class OnDevice(Learner):

@@ -106,7 +106,7 @@ def test_world_and_jobs_meet_only_at_the_face_of_jobs() -> None:
     [
         ("import edgesim", "torch pandas numpy simpy pydantic"),
         ("import edgesim.cli", "torch pandas numpy scipy sklearn matplotlib"),
-        ("from learners import ecavg, on_device, cloud_only, no_adaptation", "torch pandas scipy sklearn matplotlib"),
+        ("from learners import ecavg, on_device, cloud_only, no_adaptation", "torch pandas numpy scipy simpy matplotlib"),
         ("from edgesim.world.network import Network", "torch pandas scipy sklearn matplotlib"),
         ("import edgesim.data.facts, edgesim.models.facts, edgesim.scenario", "torch pandas numpy"),
     ],
