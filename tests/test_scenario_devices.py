@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edgesim.scenario import Arrival, ArrivalOverride, DeviceNames, LabelDrift, Window
-from edgesim.scenario.devices import first_overlap
+from edgesim.scenario.windows import first_overlap
 
 
 def test_a_million_names_are_never_made_at_once() -> None:

@@ -15,10 +15,12 @@ from edgesim.scenario.data import (
     Partition,
     Proxy,
     SampleRange,
+    SplitPartition,
     SyntheticData,
 )
-from edgesim.scenario.devices import Block, Cloud, DeviceGroup, DeviceNames, Power, Window
-from edgesim.scenario.drifts import DriftSpec, DriftTarget, FeatureDrift, LabelDrift, ReplacementDrift
+from edgesim.scenario.devices import Block, Cloud, DeviceGroup, DeviceNames
+from edgesim.scenario.drift_parts import DriftTarget, Profile, Ramp
+from edgesim.scenario.drifts import ConceptDrift, DriftSpec, FeatureDrift, LabelDrift, Redraw, ReplacementDrift
 from edgesim.scenario.learners import LearnerSpec
 from edgesim.scenario.loader import load
 from edgesim.scenario.model import (
@@ -32,6 +34,7 @@ from edgesim.scenario.model import (
     Training,
     Vgg16,
 )
+from edgesim.scenario.power import Battery, Power
 from edgesim.scenario.scenario import Evaluation, Record, Scenario, Work
 from edgesim.scenario.signal_specs import (
     BytesPerSecondSignal,
@@ -57,10 +60,12 @@ from edgesim.scenario.units import (
     minutes,
     seconds,
 )
+from edgesim.scenario.windows import Window
 
 __all__ = [
     "Arrival",
     "ArrivalOverride",
+    "Battery",
     "Block",
     "Bytes",
     "BytesPerSecond",
@@ -69,6 +74,7 @@ __all__ = [
     "ClassesPartition",
     "Cloud",
     "Cnn",
+    "ConceptDrift",
     "Constant",
     "CsvTrace",
     "DataSpec",
@@ -99,15 +105,19 @@ __all__ = [
     "PositiveSeconds",
     "Power",
     "Pretrain",
+    "Profile",
     "Proxy",
+    "Ramp",
     "Ratio",
     "Record",
+    "Redraw",
     "ReplacementDrift",
     "Resnet",
     "SampleRange",
     "Scenario",
     "Seconds",
     "SignalSpec",
+    "SplitPartition",
     "Steps",
     "SyntheticData",
     "TorchvisionModel",

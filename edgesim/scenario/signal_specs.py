@@ -16,6 +16,7 @@ from edgesim.scenario.units import (
     COMPUTE,
     DATA_RATE,
     MEMORY,
+    POWER,
     RATE,
     TIME,
     Dimension,
@@ -172,5 +173,7 @@ FlopsPerSecondSignal = Annotated[SignalSpec, SignalOf(COMPUTE)]
 """A compute speed over time, FLOP/s."""
 BytesSignal = Annotated[SignalSpec, SignalOf(MEMORY)]
 """Memory over time, bytes."""
+PowerSignal = Annotated[SignalSpec, SignalOf(POWER)]
+"""A power over time, watts."""
 PerSecondSignal = Annotated[SignalSpec, SignalOf(RATE)]
 """A rate over time, per second."""
