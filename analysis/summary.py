@@ -90,7 +90,7 @@ def wide(estimates: pd.DataFrame, *, intervals: bool = True) -> pd.DataFrame:
         columns[name] = own["value"]
         if intervals:
             columns[f"{name}_low"], columns[f"{name}_high"] = own["low"], own["high"]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, dtype="float64")
 
 
 def _accuracy(rows: pd.DataFrame, worlds: pd.DataFrame, spans: pd.DataFrame) -> dict[str, pd.Series[float]]:

@@ -140,8 +140,8 @@ def curve(observations: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``time_s, survival, low, high, band``; ``band`` says what the bounds mean: ``seeds`` (over at least 3
-        seeds) or ``within run`` (Greenwood's, as if devices were independent: it says nothing about other
-        seeds).
+        seeds) or ``within run`` (Greenwood's, as if devices were independent: it says nothing about other seeds). Bounds are
+        pointwise, and widened where they would rise: a survival curve only falls.
     """
     if observations.empty:
         columns = dict.fromkeys(("time_s", "survival", "low", "high"), np.empty(0))
@@ -159,6 +159,7 @@ def curve(observations: pd.DataFrame) -> pd.DataFrame:
         bounds = fitter.confidence_interval_.loc[table.times_s].to_numpy(np.float64)
         low, high = bounds[:, 0], bounds[:, 1]
         name = "within run"
+    low, high = np.minimum.accumulate(low), np.maximum.accumulate(high[::-1])[::-1]
     ones = np.ones(pad)
     return pd.DataFrame(
         {
