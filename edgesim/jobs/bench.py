@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from math import inf, isfinite
 from typing import final
 
 import torch
@@ -38,6 +39,8 @@ class Bench:
         loose = [buffer for buffer in self.module.buffers() if id(buffer) not in kept]
         self._loose = loose  # buffers that are no part of a state: every job starts from them as they were made
         self._made = [buffer.clone() for buffer in loose]
+        self._mode: tuple[str, tuple[str, ...] | None] | None = None
+        self._trainable: list[nn.Parameter] = []
         self._norms = [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
 
     def load(self, state: State) -> None:
@@ -63,11 +66,19 @@ class Bench:
 
     def train(self, trainable: Sequence[str] | None = None) -> list[Tensor]:
         """Go into train mode and return the parameters to train; see ``set_trainable``."""
-        return list(set_trainable(self.module, trainable))
+        mode = ("train", None if trainable is None else tuple(trainable))
+        if self._mode != mode:  # walking through all layers takes longer than a step of a small network
+            self._mode = None
+            self._trainable = set_trainable(self.module, trainable)
+            self._mode = mode
+        return list(self._trainable)
 
     def evaluate(self) -> None:
         """Go into evaluation mode."""
-        self.module.eval()
+        if self._mode != ("eval", None):
+            self._mode = None
+            self.module.eval()
+            self._mode = ("eval", None)
 
     def moving_norms(self) -> list[nn.Module]:
         """The batch norms that would normalise by their batch."""
@@ -87,5 +98,5 @@ def bench(architecture: Architecture) -> Bench:
 def is_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no tensor holds a NaN or an infinity."""
     floats = [tensor for tensor in tensors if tensor.is_floating_point()]
-    # A sum would do for NaN and overflow on large numbers; the largest absolute value cannot.
-    return not floats or bool(torch.isfinite(torch.stack(torch._foreach_norm(floats, float("inf")))).all())
+    # The largest absolute values: sums of squares would overflow before the numbers do.
+    return not floats or isfinite(sum(largest.item() for largest in torch._foreach_norm(floats, inf)))

@@ -47,6 +47,7 @@ class JobFunction(Generic[P, R]):
         self._function = function
         self._version = version
         self._depends = tuple(depends)
+        self._digest: str | None = None
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
         self.__module__ = function.__module__
@@ -71,6 +72,11 @@ class JobFunction(Generic[P, R]):
         TypeError
             Its module has no source file, and it has no version.
         """
+        if self._digest is None:
+            self._digest = self._read_digest()
+        return self._digest
+
+    def _read_digest(self) -> str:
         digests = [source_digest(module) for module in self._depends]
         try:
             digests.append(source_digest(self._function.__module__))

@@ -211,11 +211,15 @@ def part_key(key: str, name: str) -> str:
 
 def size_bytes(value: Any) -> int:
     """Bytes of the tensors and arrays in a value: in containers and dataclasses too, everything else counts nothing."""
+    if isinstance(value, float | int | str):
+        return 0
+    nbytes = getattr(value, "nbytes", None)
+    if isinstance(nbytes, int):
+        return nbytes
     if isinstance(value, dict):
         return sum(map(size_bytes, value.values()))
     if isinstance(value, list | tuple):
         return sum(map(size_bytes, value))
     if is_dataclass(value) and not isinstance(value, type):
         return sum(size_bytes(getattr(value, field.name)) for field in fields(value))
-    nbytes = getattr(value, "nbytes", 0)
-    return nbytes if isinstance(nbytes, int) else 0
+    return 0

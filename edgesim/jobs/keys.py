@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -82,44 +82,49 @@ def job_key(
     TypeError
         An input or a parameter is of a type whose value no text says exactly.
     """
-    digester = hashlib.blake2b(digest_size=16)
-    feed = digester.update
-    _feed(feed, ["edgesim job", name, digest, surroundings, path, seed], "")
-    for number, value in enumerate(inputs):
-        _feed(feed, value, f"input {number}")
+    parts: list[bytes] = []
+    for value in ("edgesim job", name, digest, surroundings, path, seed):
+        _encode(parts, value, "")
+    for number, given in enumerate(inputs):
+        _encode(parts, given, f"input {number}")
     for key in sorted(params):
-        _feed(feed, key, "")
-        _feed(feed, params[key], f"parameter {key!r}")
-    return digester.hexdigest()
+        _encode(parts, key, "")
+        _encode(parts, params[key], f"parameter {key!r}")
+    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
-def _feed(feed: Callable[[bytes], object], value: Any, where: str) -> None:
-    """Feed a canonical, prefix-free encoding of ``value`` (constants, ``Keyed``): a type, a length, the content."""
-    if value is None or value is True or value is False:
-        feed(b"N" if value is None else b"T" if value else b"F")
+def _encode(parts: list[bytes], value: Any, where: str) -> None:
+    """Append a canonical, prefix-free encoding of ``value`` (constants, ``Keyed``): a type, a length, the content."""
+    if type(value) is str:
+        text = value.encode()
+        parts += (b"s%d:" % len(text), text)
+    elif value is None or value is True or value is False:
+        parts.append(b"N" if value is None else b"T" if value else b"F")
+    elif isinstance(value, int):
+        parts.append(b"i%d;" % value)
+    elif isinstance(value, float):
+        parts.append(b"f" + struct.pack("<d", value))
     elif isinstance(value, str):
         text = value.encode()
-        feed(b"%c%d:" % (b"r" if type(value) is ResultKey else b"s", len(text)) + text)
-    elif isinstance(value, int):
-        feed(b"i%d;" % value)
-    elif isinstance(value, float):
-        feed(b"f" + struct.pack("<d", value))
+        parts += (b"%c%d:" % (b"r" if type(value) is ResultKey else b"s", len(text)), text)
     elif isinstance(value, bytes):
-        feed(b"b%d:" % len(value) + value)
+        parts += (b"b%d:" % len(value), value)
     elif isinstance(value, list | tuple):
-        feed(b"l%d:" % len(value))
+        parts.append(b"l%d:" % len(value))
         for item in value:
-            _feed(feed, item, where)
+            _encode(parts, item, where)
     elif isinstance(value, dict):
-        feed(b"d%d:" % len(value))
+        parts.append(b"d%d:" % len(value))
         for key in sorted(value):
-            _feed(feed, key, where)
-            _feed(feed, value[key], where)
+            _encode(parts, key, where)
+            _encode(parts, value[key], where)
     else:
         kind = type(value)
         if hasattr(kind, "part") and hasattr(kind, "value"):
             raise TypeError(f"{where} holds a handle: handles are inputs of their own, given by position")
-        if not hasattr(value, "key"):
+        key = getattr(value, "key", None)
+        if not isinstance(key, str):
             raise TypeError(f"{where} is a {kind.__name__}: a job takes handles, views and plain constants")
-        feed(b"k")
-        _feed(feed, [f"{kind.__module__}.{kind.__qualname__}", value.key], where)
+        parts.append(b"k")
+        _encode(parts, f"{kind.__module__}.{kind.__qualname__}", where)
+        _encode(parts, key, where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import UserError
 from . import facts
@@ -76,11 +77,17 @@ class Architecture:
         For a factory it ends with a hash of the Python files of its top-level package, so that editing the
         user's code changes the key; reading it imports nothing.
         """
-        text = f"{self.name}{json.dumps(dict(self.options))}{self.input_shape}->{self.classes}"
-        if facts.source_of(self.name) == "factory":
-            text += f"@{source_digest(self.name.partition('.')[0].partition(':')[0])}"
-        return text
+        return _key(self)
 
     def __str__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in self.options)
         return f"{self.name}({given})" if given else self.name
+
+
+@lru_cache(maxsize=1024)
+def _key(architecture: Architecture) -> str:
+    name = architecture.name
+    text = f"{name}{json.dumps(dict(architecture.options))}{architecture.input_shape}->{architecture.classes}"
+    if facts.source_of(name) == "factory":
+        text += f"@{source_digest(name.partition('.')[0].partition(':')[0])}"
+    return text
