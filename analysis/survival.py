@@ -140,8 +140,8 @@ def curve(observations: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``time_s, survival, low, high, band``; ``band`` says what the bounds mean: ``seeds`` (over at least 3
-        seeds) or ``within run`` (Greenwood's, as if devices were independent: it says nothing about other seeds). Bounds are
-        pointwise, and widened where they would rise: a survival curve only falls.
+        seeds) or ``within run`` (Greenwood's, as if devices were independent: it says nothing about other
+        seeds). Bounds are pointwise, and widened where they would rise: a survival curve only falls.
     """
     if observations.empty:
         columns = dict.fromkeys(("time_s", "survival", "low", "high"), np.empty(0))
