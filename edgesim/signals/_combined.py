@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from .signal import PATIENCE, Signal, gave_up
 from ._steps import Constant, from_knots
+from .signal import PATIENCE, Signal, gave_up
 
 _FEW = 64  # knots up to which a combination is merged at once
 _WALK = 256  # pieces after which a walk through a combination is worth a merge

@@ -89,7 +89,7 @@ class Bottleneck:
         return moved
 
 
-def settle(changed: Collection[Pool], stepped: Collection[Bottleneck], patience: int = 1000) -> None:
+def settle(changed: Collection[Pool], stepped: Collection[Bottleneck], patience: int = 100) -> None:
     """Bring all levels up to date after demands or capacities changed, and wake-ups with them.
 
     Parameters
@@ -99,14 +99,14 @@ def settle(changed: Collection[Pool], stepped: Collection[Bottleneck], patience:
     stepped
         Bottlenecks whose capacity or whose set of pools changed.
     patience
-        How many bottlenecks may be settled one at a time before all connected ones are settled in order.
+        How often a bottleneck may be settled by itself, on average, before all connected ones are settled in order.
 
     Notes
     -----
     A pool alone on its bottlenecks is settled by itself. Otherwise a bottleneck is settled given its neighbours, then
-    those neighbours whose pools were moved, until nothing moves. The lowest level is right after one visit of its
-    bottleneck, then the next lowest, and so on (Charny, Clark and Jain, "Congestion control with explicit rate
-    indication", ICC 1995), so this ends; ``patience`` guards against rounding that goes in circles.
+    those neighbours whose pools were moved, the lowest level first, until nothing moves. The lowest level is right
+    after one visit of its bottleneck, then the next lowest, and so on (Charny, Clark and Jain, "Congestion control
+    with explicit rate indication", ICC 1995), so this ends; ``patience`` guards against rounding that goes in circles.
     """
     if not stepped and len(changed) == 1:  # by far the most frequent
         (pool,) = changed
@@ -128,18 +128,20 @@ def settle(changed: Collection[Pool], stepped: Collection[Bottleneck], patience:
             todo.update(dict.fromkeys(shared))
         else:
             pool.level = pool.fill(min([bottleneck.capacity for bottleneck in pool.bottlenecks]))
+    visits, seen = 0, set(todo)
     while todo:
-        bottleneck = next(iter(todo))
-        del todo[bottleneck]
-        patience -= 1
-        if patience < 0:
-            touched.update(settle_in_order([bottleneck, *todo]))
+        if visits > patience * len(seen):
+            touched.update(settle_in_order(todo))
             break
+        visits += 1
+        bottleneck = min(todo, key=_level)
+        del todo[bottleneck]
         for pool in bottleneck.settle():
             touched[pool] = None
             for other in pool.bottlenecks:
                 if other is not bottleneck and len(other.pools) > 1:
                     todo[other] = None
+                    seen.add(other)
     for pool in touched:
         pool.arm()
 
@@ -176,3 +178,7 @@ def settle_in_order(start: Iterable[Bottleneck]) -> dict[Pool, None]:
     for pool in pools:
         pool.level = pool.bind(*pool.limits(None))
     return pools
+
+
+def _level(bottleneck: Bottleneck) -> float:
+    return bottleneck.level

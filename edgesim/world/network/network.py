@@ -20,20 +20,24 @@ from .fair_queue import FairQueue
 from .pool import Group, Pool
 from .transfer import Link, Transfer, Transferred
 
-RELIEVED = 0.5
+RELIEVED = 0.25
 """A bottleneck is one until its routes could take less than this share of it, so that it does not come and go."""
+
+
+_NO_CAP = Signal.constant(math.inf)
 
 
 class Route:
     """A path with transfers on it."""
 
-    __slots__ = ("alarm", "cap", "group", "path", "peak", "pool", "queue", "transfers")
+    __slots__ = ("alarm", "cap", "group", "path", "peak", "pool", "queue", "steady", "transfers")
 
     def __init__(self, path: tuple[Link, ...]) -> None:
         self.path = path
         self.peak = 0.0  # bytes/s, at most
         self.transfers: dict[Transfer, None] = {}
-        self.cap: Signal | None = None  # bytes/s for all transfers together, by the links that merely cap
+        self.cap = _NO_CAP  # bytes/s for all transfers together, by the links that merely cap
+        self.steady: float | None = math.inf  # the same where it is constant, None where it is not
         self.queue: FairQueue[Transfer] | None = None  # without bottlenecks
         self.pool: Pool | None = None  # with bottlenecks
         self.group: Group | None = None  # in the pool, where the cap of a transfer changes over time
@@ -157,7 +161,11 @@ class Network:
             route = self._open(path)
         route.transfers[transfer] = None
         transfer.route = route
-        self._flow(transfer, route)
+        if route.queue is not None:
+            route.queue.add(transfer, transfer.left)
+        else:
+            assert route.pool is not None
+            route.pool.add(self._regroup(route, transfer), transfer, transfer.left)
 
     def _deliver(self, transfer: Transfer) -> None:
         transfer.left = 0.0
@@ -179,20 +187,17 @@ class Network:
             self._thin_out(route)
 
     def _flow(self, transfer: Transfer, route: Route) -> None:
-        """Put a transfer of an open route where it is served."""
+        """Put a transfer of a route that was placed anew where it is served now."""
         if transfer.arrived:
             return
         if transfer.left <= ROUNDING * transfer.size_bytes:  # moved at the instant at which it ends
             transfer.left, transfer.arrived = 0.0, True
             Alarm(self.env, self.env.now, COMPLETION, lambda _: self._finish([transfer]))
-            return
-        if route.queue is not None:
+        elif route.queue is not None:
             route.queue.add(transfer, transfer.left)
-            return
-        pool = route.pool
-        assert pool is not None
-        group = self._regroup(route, transfer)
-        pool.add(group, transfer, transfer.left)
+        else:
+            assert route.pool is not None
+            route.pool.add(self._regroup(route, transfer), transfer, transfer.left)
 
     # One route.
 
@@ -240,24 +245,24 @@ class Network:
 
     def _place(self, route: Route) -> None:
         """Decide what serves a route, and let its transfers flow there."""
-        bottlenecks, caps = [], []
+        bottlenecks: tuple[Bottleneck, ...] = ()
+        cap = _NO_CAP
         for link in route.path:
-            if link.bottleneck is None:
-                caps.append(link.capacity)
-            else:
-                bottlenecks.append(link.bottleneck)
-        if caps:
-            route.cap = caps[0] if len(caps) == 1 else Signal.minimum(*caps)
-        else:
-            route.cap = None
+            if link.bottleneck is not None:
+                bottlenecks += (link.bottleneck,)
+            elif link.capacity.highest <= cap.lowest:
+                cap = link.capacity
+            elif link.capacity.lowest < cap.highest:
+                cap = Signal.minimum(cap, link.capacity)
         if bottlenecks:
-            route.pool = pool = self._pool_of(tuple(bottlenecks))
+            route.cap = cap
+            route.steady = cap.lowest if cap.lowest == cap.highest else None
+            route.pool = pool = self._pool_of(bottlenecks)
             pool.routes += 1
-            if caps:
+            if route.steady is None:
                 self._watch_cap(route)
         else:
-            assert route.cap is not None
-            route.queue = FairQueue(self.env, route.cap, self._finish)
+            route.queue = FairQueue(self.env, cap, self._finish)
         for transfer in route.transfers:
             self._flow(transfer, route)
 
@@ -272,10 +277,11 @@ class Network:
 
     def _unplace(self, route: Route) -> None:
         pool = route.pool
-        if route.queue is not None:
-            for transfer, left in route.queue.clear():
-                transfer.left = left
-        if pool is not None:
+        if pool is None:
+            if route.transfers and route.queue is not None:
+                for transfer, left in route.queue.clear():
+                    transfer.left = left
+        else:
             for transfer in route.transfers:
                 if transfer.holder is not None:
                     transfer.left = transfer.holder.remove(transfer)
@@ -296,12 +302,10 @@ class Network:
         """
         pool = route.pool
         assert pool is not None
-        signal = route.cap
-        if signal is None:
-            return pool.group_of(math.inf)
-        if route.group is None and len(route.transfers) == 1 and signal.lowest == signal.highest:
-            return pool.group_of(signal.lowest)
-        cap = signal.value(self.env.now) / len(route.transfers)
+        steady, number = route.steady, len(route.transfers)
+        if steady is not None and (steady == math.inf or (number == 1 and route.group is None)):
+            return pool.group_of(steady)
+        cap = (route.cap.value(self.env.now) if steady is None else steady) / number
         if route.group is not None:
             pool.set_cap(route.group, cap)
             return route.group
@@ -315,10 +319,9 @@ class Network:
 
     def _watch_cap(self, route: Route) -> None:
         """In a pool, every step of a cap counts."""
-        if route.cap is not None and route.cap.lowest < route.cap.highest:
-            step_s = route.cap.next_change(self.env.now)
-            if step_s < math.inf:
-                route.alarm = Alarm(self.env, step_s, ENVIRONMENT, lambda alarm: self._step_cap(alarm, route))
+        step_s = route.cap.next_change(self.env.now)
+        if step_s < math.inf:
+            route.alarm = Alarm(self.env, step_s, ENVIRONMENT, lambda alarm: self._step_cap(alarm, route))
 
     def _step_cap(self, alarm: Event, route: Route) -> None:
         if alarm is route.alarm:

@@ -80,7 +80,7 @@ class Pool:
     finish
         Called with the transfers whose bytes have all arrived, at that instant, in order of their arrival.
     changed
-        Called with this pool whenever its demand changed, so that its level is settled before time goes on.
+        Called with this pool when its demand changed, so that :meth:`arm` is called before time goes on.
     """
 
     __slots__ = (
@@ -106,6 +106,7 @@ class Pool:
         "fixed",
         "level",
         "routes",
+        "unsettled",
     )
 
     def __init__(
@@ -135,6 +136,7 @@ class Pool:
         self._due_below: list[tuple[float, int, Group]] = []  # by time
         self._due_at_level: list[tuple[float, int, Group]] = []  # by the pool's clock
         self._done: list[Entry] = []
+        self.unsettled = False  # has told that it changed, and was not settled since
         self._alarm: Event | None = None
         self._alarm_s = math.inf
 
@@ -162,7 +164,8 @@ class Pool:
             self._recount(group, 1)
             if group.heap[0] is entry:
                 self._requeue(group)
-        self._changed(self)
+        if not self.unsettled:
+            self._change()
 
     def remove(self, group: Group, transfer: Transfer) -> float:
         """Take ``transfer`` out of ``group``; the bytes that it still needs."""
@@ -182,7 +185,7 @@ class Pool:
         elif len(group.heap) > 64 + 2 * group.count:
             group.heap = [entry for entry in group.heap if entry[2].entry is entry]
             heapify(group.heap)
-        self._changed(self)
+        self._change()
         return left
 
     def set_cap(self, group: Group, cap: float) -> None:
@@ -197,7 +200,12 @@ class Pool:
         self._queue_cap(group)
         if not group.at_level:
             self._requeue(group)
-        self._changed(self)
+        self._change()
+
+    def _change(self) -> None:
+        if not self.unsettled:
+            self.unsettled = True
+            self._changed(self)
 
     def _enter(self, group: Group, entry: Entry) -> None:
         """Begin a group with its first transfer."""
@@ -411,7 +419,8 @@ class Pool:
             heapify(heap)
 
     def arm(self) -> None:
-        """Wake up when the next transfer is due, unless an earlier wake-up is set already."""
+        """The level is settled: wake up when the next transfer is due, if no earlier wake-up is set already."""
+        self.unsettled = False
         due_s = math.inf
         heap = self._due_below
         while heap and heap[0][2].finish_order != heap[0][1]:
@@ -434,7 +443,8 @@ class Pool:
         self._alarm, self._alarm_s = None, math.inf
         if self._done:
             done, self._done = self._done, []
-            done.sort(key=_arrival)
+            if len(done) > 1:
+                done.sort(key=_arrival)
             self._finish([entry[2] for entry in done])
         else:
             self.arm()
@@ -456,7 +466,7 @@ class Pool:
             if group.finish_order == order:
                 self._take_due(group, latest - clock)
         if len(self._done) > found:
-            self._changed(self)
+            self._change()
             if self._alarm_s > at_s:
                 self._alarm_s = at_s
                 self._alarm = Alarm(self._env, at_s, COMPLETION, self._ring)
