@@ -80,12 +80,7 @@ class RunFolder:
         folder.update(
             format=FORMAT,
             status="running",
-            scenario=scenario.to_document(),
-            horizon_s=scenario.horizon,
-            seeds=list(seeds),
-            learners={label: dict(facts) for label, facts in learners.items()},
-            timing_only=timing_only,
-            versions={"python": platform.python_version(), **_versions()},
+            **identity(scenario, seeds, learners, timing_only=timing_only),
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             worlds=[],
         )
@@ -112,6 +107,20 @@ class RunFolder:
             self.update(status="failed", wall_s=time.monotonic() - began, error=f"{type(error).__name__}: {error}")
             raise
         self.update(status="done", wall_s=time.monotonic() - began)
+
+
+def identity(
+    scenario: Scenario, seeds: Sequence[int], learners: Mapping[str, Mapping[str, Any]], *, timing_only: bool
+) -> dict[str, Any]:
+    """What a manifest says before anything has happened: two runs that agree in it give the same tables."""
+    return {
+        "scenario": scenario.to_document(),
+        "horizon_s": scenario.horizon,
+        "seeds": list(seeds),
+        "learners": {label: dict(facts) for label, facts in learners.items()},
+        "timing_only": timing_only,
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
 
 
 def _next_free(name: str) -> Path:

@@ -122,12 +122,64 @@ def run(
     WorkFailure, LearnerFailure
         A job, or a learner's own code, raised; what was recorded so far is kept.
     """
+    ready = prepare(scenario, learners=learners, seeds=seeds, timing_only=timing_only, allow_code=allow_code)
+    folder = RunFolder.create(out, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
+    with folder.running():
+        simulate(
+            folder,
+            ready.scenario,
+            ready.seeds,
+            ready.cast,
+            timing_only=timing_only,
+            allow_code=allow_code,
+            on_progress=on_progress,
+        )
+    return folder.path
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A run that may begin.
+
+    Attributes
+    ----------
+    scenario
+        With the chosen learners only.
+    seeds
+        Distinct.
+    cast
+        The learners by label.
+    facts
+        What the manifest says of them.
+    """
+
+    scenario: Scenario
+    seeds: tuple[int, ...]
+    cast: Mapping[str, Learner]
+    facts: Mapping[str, dict[str, Any]]
+
+
+def prepare(
+    scenario: Scenario | Path | str,
+    *,
+    learners: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    timing_only: bool = False,
+    allow_code: bool = False,
+) -> Ready:
+    """Check everything about a run that can be checked without its data, and write nothing; see ``run``.
+
+    Raises
+    ------
+    UserError
+        The scenario or the learners are not as they should be.
+    """
     if not isinstance(scenario, Scenario):
         scenario = load_scenario(scenario)
     chosen = _choose(scenario, learners)
     scenario = scenario.model_copy(update={"learners": tuple(chosen)})
-    seeds = list(dict.fromkeys([scenario.seed] if seeds is None else seeds))
-    if not seeds:
+    distinct = tuple(dict.fromkeys([scenario.seed] if seeds is None else seeds))
+    if not distinct:
         raise UserError("no seeds: give at least one")
     if _is_code(scenario.model.name) and not allow_code:
         raise UserError(f"model.name: {scenario.model.name!r} is code of your own: --allow-code lets it run")
@@ -135,18 +187,7 @@ def run(
     if timing_only:
         refuse_readers(cast)
     facts = {spec.label: _facts(spec, cast[spec.label]) for spec in chosen}
-    folder = RunFolder.create(out, scenario, seeds, facts, timing_only=timing_only)
-    with folder.running():
-        simulate(
-            folder,
-            scenario,
-            seeds,
-            cast,
-            timing_only=timing_only,
-            allow_code=allow_code,
-            on_progress=on_progress,
-        )
-    return folder.path
+    return Ready(scenario, distinct, cast, facts)
 
 
 def refuse_readers(cast: Mapping[str, Learner]) -> None:

@@ -19,10 +19,11 @@ from edgesim.scenario.data import (
     SyntheticData,
 )
 from edgesim.scenario.devices import Block, Cloud, DeviceGroup, DeviceNames
+from edgesim.scenario.document import Override
 from edgesim.scenario.drift_parts import DriftTarget, Profile, Ramp
 from edgesim.scenario.drifts import ConceptDrift, DriftSpec, FeatureDrift, LabelDrift, Redraw, ReplacementDrift
 from edgesim.scenario.learners import LearnerSpec
-from edgesim.scenario.loader import load
+from edgesim.scenario.loader import load, load_each
 from edgesim.scenario.model import (
     Cnn,
     FactoryModel,
@@ -99,6 +100,7 @@ __all__ = [
     "Mlp",
     "ModelSpec",
     "NpzData",
+    "Override",
     "Partition",
     "PerSecond",
     "PerSecondSignal",
@@ -128,6 +130,7 @@ __all__ = [
     "Work",
     "hours",
     "load",
+    "load_each",
     "minutes",
     "seconds",
 ]

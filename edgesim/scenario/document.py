@@ -31,6 +31,17 @@ class Place:
     column: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A value to set before checking, as ``devices.0.count=20``, and where the user wrote that."""
+
+    text: str
+    origin: str = "--set"
+
+    def __str__(self) -> str:
+        return f"{self.origin} {self.text}"
+
+
 @dataclass
 class Document:
     """Data read from YAML, with the places of its values and keys, and what was already wrong with it."""
@@ -165,10 +176,10 @@ class _Reader:
         return own
 
 
-def apply_override(document: Document, override: str) -> None:
-    """Set one value, as ``devices.0.count=20``. Mistakes about it, also later ones, point to the override."""
-    file = f"--set {override}"
-    target, equals, text = override.partition("=")
+def apply_override(document: Document, override: Override) -> None:
+    """Set one value. Mistakes about it, also later ones, point to the override."""
+    file = str(override)
+    target, equals, text = override.text.partition("=")
     parts = target.strip().split(".")
     if not equals or not all(parts):
         document.problems.append(Problem(file, 0, 0, "", "write KEY=VALUE, for example devices.0.count=20"))

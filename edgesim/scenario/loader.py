@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from edgesim.errors import Problem, ScenarioError
 from edgesim.scenario.checks import Parts, check
 from edgesim.scenario.devices import DeviceGroup
-from edgesim.scenario.document import Document, apply_override, expand_variables, read_yaml
+from edgesim.scenario.document import Document, Override, apply_override, expand_variables, read_yaml
 from edgesim.scenario.drifts import DriftSpec
 from edgesim.scenario.findings import Finding, dotted, found
 from edgesim.scenario.learners import LearnerModels
@@ -23,7 +24,7 @@ from edgesim.scenario.translate import findings_of
 def load(
     path: str | PathLike[str],
     *,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str | Override] = (),
     learner_params: LearnerModels,
 ) -> Scenario:
     """Read and check a scenario file.
@@ -32,7 +33,7 @@ def load(
     ----------
     path : path
         The YAML file. Relative paths in it are relative to its folder.
-    overrides : sequence of str
+    overrides : sequence of str or Override
         Values to set before checking, as ``devices.0.count=20``; an item of a list is named by its number or
         its ``name``. The value is YAML.
     learner_params : mapping of str to callable
@@ -48,10 +49,40 @@ def load(
     ScenarioError
         With everything that is wrong, in file order.
     """
-    file = FilePath(path)
-    document = _read(file)
+    return _checked(_read(FilePath(path)), FilePath(path), overrides, learner_params)
+
+
+def load_each(
+    path: str | PathLike[str],
+    variants: Iterable[Sequence[str | Override]],
+    *,
+    learner_params: LearnerModels,
+) -> Iterator[Scenario | ScenarioError]:
+    """Read a scenario file once and check it under each of several sets of overrides; see :func:`load`.
+
+    Yields
+    ------
+    Scenario or ScenarioError
+        For each of ``variants``, in their order: the scenario, or everything that is wrong with it.
+
+    Raises
+    ------
+    ScenarioError
+        The file cannot be read at all.
+    """
+    document = _read(FilePath(path))
+    for overrides in variants:
+        try:
+            yield _checked(copy.deepcopy(document), FilePath(path), overrides, learner_params)
+        except ScenarioError as error:
+            yield error
+
+
+def _checked(
+    document: Document, file: FilePath, overrides: Sequence[str | Override], learner_params: LearnerModels
+) -> Scenario:
     for override in overrides:
-        apply_override(document, override)
+        apply_override(document, Override(override) if isinstance(override, str) else override)
     expand_variables(document)
     context = {"from_file": True, "folder": file.absolute().parent, "learner_models": learner_params}
     try:
