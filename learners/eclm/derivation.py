@@ -1,0 +1,159 @@
+"""Which modules a device gets: a knapsack of importance under its budgets (Nebula, section 5.1, Eq. 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .architectures import Held
+
+Array = npt.NDArray[np.float64]
+
+_SLACK = 1e-6
+"""Solvers let constraints be violated by so much, relative to the budget."""
+
+
+class DoesNotFit(Exception):
+    """Not even the cheapest sub-model fits into a device's budgets."""
+
+    def __init__(self, resource: str, needed: float, budget: float) -> None:
+        super().__init__(resource, needed, budget)
+        self.resource = resource
+        self.needed = needed
+        self.budget = budget
+
+    def __str__(self) -> str:
+        return (
+            f"no sub-model fits: the cheapest needs {self.needed:.4g} of {self.resource}, "
+            f"the budget is {self.budget:.4g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A budget and what modules take of it.
+
+    Attributes
+    ----------
+    always
+        What the parts that every sub-model has take.
+    modules
+        What each module takes: for each layer, (module,).
+    budget
+        Most that a sub-model may take.
+    """
+
+    always: float
+    modules: tuple[Array, ...]
+    budget: float
+
+    def of(self, held: Held) -> float:
+        """What a sub-model takes: the sum over its modules (the paper's additive rule)."""
+        return self.always + sum(float(layer[list(mine)].sum()) for layer, mine in zip(self.modules, held, strict=True))
+
+
+def derive(importance: Sequence[Array], resources: Mapping[str, Resource]) -> Held:
+    """Choose modules: at least one a layer, as much importance as the budgets allow.
+
+    The most important module of every layer is forced in and the rest is filled by a multi-dimensional knapsack.
+    Where those alone exceed a budget, only one module a layer is asked for, whichever.
+
+    Parameters
+    ----------
+    importance
+        Of each module, for each layer; at least 0. (module,)
+    resources
+        By name.
+
+    Raises
+    ------
+    DoesNotFit
+        No choice of one module a layer fits into all budgets; tells the budget that is missed by the most.
+    """
+    layers = [len(layer) for layer in importance]
+    value = np.concatenate(list(importance))
+    tops = [int(np.argmax(layer)) for layer in importance]
+    forced = tuple((top,) for top in tops)
+    if all(resource.of(forced) <= resource.budget for resource in resources.values()):
+        fixed = np.zeros(len(value))
+        fixed[[start + top for start, top in zip(_starts(layers), tops, strict=True)]] = 1
+        return _solved(value, layers, resources, fixed) or _greedy(value, layers, resources, forced)
+    chosen = _solved(value, layers, resources, np.zeros(len(value)))
+    if chosen is not None:
+        return chosen
+    name, resource, needed = _worst(layers, resources)
+    raise DoesNotFit(name, needed, resource.budget)
+
+
+def _solved(value: Array, layers: Sequence[int], resources: Mapping[str, Resource], fixed: Array) -> Held | None:
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    cover = np.zeros((len(layers), len(value)))
+    for row, (start, count) in enumerate(zip(_starts(layers), layers, strict=True)):
+        cover[row, start : start + count] = 1
+    limits, rows = [], []
+    for resource in resources.values():
+        if np.isinf(resource.budget):
+            continue
+        scale = max(resource.budget, 1e-300)
+        rows.append(np.concatenate(resource.modules) / scale)
+        limits.append((resource.budget - resource.always) / scale)
+    constraints = [LinearConstraint(cover, 1, np.inf)]
+    for shrink in (0.0, _SLACK):  # once more, tighter, where the solver used its tolerance
+        if rows:
+            constraints[1:] = [LinearConstraint(np.array(rows), -np.inf, np.array(limits) - shrink)]
+        solved = milp(
+            -value,
+            integrality=np.ones(len(value)),
+            bounds=Bounds(fixed, 1),
+            constraints=constraints,
+            options={"mip_rel_gap": 0.0},
+        )
+        if solved.x is None:
+            return None
+        held = _held(np.flatnonzero(np.rint(solved.x)), layers)
+        if all(resource.of(held) <= resource.budget for resource in resources.values()):
+            return held
+    return None
+
+
+def _greedy(value: Array, layers: Sequence[int], resources: Mapping[str, Resource], forced: Held) -> Held:
+    """Fill up by importance over relative cost, for when the solver gives up."""
+    starts = _starts(layers)
+    chosen = {start + layer[0] for start, layer in zip(starts, forced, strict=True)}
+    share = np.zeros(len(value))
+    for resource in resources.values():
+        room = resource.budget - resource.always
+        if np.isfinite(room) and room > 0:
+            share = np.maximum(share, np.concatenate(resource.modules) / room)
+    order = np.argsort(-value / np.maximum(share, 1e-12), kind="stable")
+    for item in order.tolist():
+        more = _held(sorted({*chosen, item}), layers)
+        if all(resource.of(more) <= resource.budget for resource in resources.values()):
+            chosen.add(item)
+    return _held(sorted(chosen), layers)
+
+
+def _worst(layers: Sequence[int], resources: Mapping[str, Resource]) -> tuple[str, Resource, float]:
+    """The budget that the cheapest sub-model misses by the most, in its own terms."""
+
+    def cheapest(resource: Resource) -> float:
+        return resource.always + sum(float(layer.min()) for layer in resource.modules)
+
+    name = max(resources, key=lambda each: cheapest(resources[each]) / max(resources[each].budget, 1e-300))
+    return name, resources[name], cheapest(resources[name])
+
+
+def _starts(layers: Sequence[int]) -> list[int]:
+    return [sum(layers[:place]) for place in range(len(layers))]
+
+
+def _held(items: Sequence[int] | npt.NDArray[np.int64], layers: Sequence[int]) -> Held:
+    starts = _starts(layers)
+    return tuple(
+        tuple(int(item) - start for item in items if start <= item < start + count)
+        for start, count in zip(starts, layers, strict=True)
+    )

@@ -1,0 +1,104 @@
+"""Sub-model derivation: the knapsack against brute force, and budgets that are never exceeded."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learners.eclm import derivation
+from learners.eclm.architectures import Held
+from learners.eclm.derivation import DoesNotFit, Resource, derive
+
+numbers = st.integers(1, 50)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[list[np.ndarray], dict[str, Resource]]:  # type: ignore[type-arg]
+    layers = draw(st.lists(st.integers(2, 4), min_size=1, max_size=3))
+    importance = []
+    for count in layers:
+        raw = np.array(draw(st.lists(numbers, min_size=count, max_size=count)), dtype=float)
+        importance.append(raw / raw.sum())
+    resources = {}
+    for name in ("bytes", "seconds", "memory"):
+        costs = tuple(np.array(draw(st.lists(numbers, min_size=n, max_size=n)), dtype=float) for n in layers)
+        always = float(draw(st.integers(0, 20)))
+        total = always + sum(float(cost.sum()) for cost in costs)
+        resources[name] = Resource(always, costs, draw(st.floats(0.2, 1.1)) * total)
+    return importance, resources
+
+
+def worth(importance: list[np.ndarray], held: Held) -> float:  # type: ignore[type-arg]
+    return sum(float(layer[list(mine)].sum()) for layer, mine in zip(importance, held, strict=True))
+
+
+def fits(resources: dict[str, Resource], held: Held) -> bool:
+    return all(resource.of(held) <= resource.budget for resource in resources.values())
+
+
+def every_choice(importance: list[np.ndarray]) -> list[Held]:  # type: ignore[type-arg]
+    per_layer = [
+        [mine for size in range(1, len(layer) + 1) for mine in itertools.combinations(range(len(layer)), size)]
+        for layer in importance
+    ]
+    return list(itertools.product(*per_layer))
+
+
+@given(problems())
+@settings(max_examples=150, deadline=None)
+def test_the_knapsack_is_as_good_as_trying_everything(problem) -> None:  # type: ignore[no-untyped-def]
+    importance, resources = problem
+    choices = [held for held in every_choice(importance) if fits(resources, held)]
+    tops = [int(layer.argmax()) for layer in importance]
+    with_tops = [held for held in choices if all(top in mine for top, mine in zip(tops, held, strict=True))]
+    if not choices:
+        with pytest.raises(DoesNotFit):
+            derive(importance, resources)
+        return
+    chosen = derive(importance, resources)
+    best = max(worth(importance, held) for held in (with_tops or choices))
+    assert fits(resources, chosen)
+    assert worth(importance, chosen) == pytest.approx(best)
+
+
+@given(problems())
+@settings(max_examples=50, deadline=None)
+def test_without_a_solver_what_is_chosen_still_fits(problem) -> None:  # type: ignore[no-untyped-def]
+    importance, resources = problem
+    forced = tuple((int(layer.argmax()),) for layer in importance)
+    if not fits(resources, forced):
+        return
+    layers = [len(layer) for layer in importance]
+    chosen = derivation._greedy(np.concatenate(importance), layers, resources, forced)
+    assert fits(resources, chosen)
+    assert all(top[0] in mine for top, mine in zip(forced, chosen, strict=True))
+
+
+def test_with_room_for_all_modules_all_are_taken() -> None:
+    importance = [np.array([0.7, 0.2, 0.1])]
+    roomy = {"bytes": Resource(1.0, (np.ones(3),), 100.0), "seconds": Resource(0.0, (np.ones(3),), np.inf)}
+    assert derive(importance, roomy) == ((0, 1, 2),)
+
+
+def test_the_most_important_module_of_a_layer_is_in_even_where_others_are_worth_more_together() -> None:
+    importance = [np.array([0.4, 0.3, 0.3])]
+    tight = {"bytes": Resource(0.0, (np.array([2.0, 1.0, 1.0]),), 2.0)}
+    assert derive(importance, tight) == ((0,),)
+
+
+def test_where_the_most_important_modules_do_not_fit_cheaper_ones_are_taken() -> None:
+    importance = [np.array([0.9, 0.1]), np.array([0.6, 0.4])]
+    tight = {"bytes": Resource(0.0, (np.array([9.0, 1.0]), np.array([2.0, 2.0])), 3.5)}
+    assert derive(importance, tight) == ((1,), (0,))
+
+
+def test_a_device_on_which_nothing_fits_is_told_which_budget_is_missed() -> None:
+    resources = {
+        "bytes": Resource(10.0, (np.array([5.0, 6.0]),), 100.0),
+        "memory": Resource(10.0, (np.array([5.0, 6.0]),), 12.0),
+    }
+    with pytest.raises(DoesNotFit, match=r"the cheapest needs 15 of memory, the budget is 12") as caught:
+        derive([np.array([0.5, 0.5])], resources)
+    assert caught.value.args == ("memory", 15.0, 12.0)
