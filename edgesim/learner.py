@@ -50,12 +50,9 @@ class Learner(abc.ABC):
     ----------
     Params
         The model of its parameters.
-    needs_values
-        Its control flow reads computed values (``Handle.value()``), so ``--timing-only`` refuses it.
     """
 
     Params: ClassVar[type[LearnerParams]] = LearnerParams
-    needs_values: ClassVar[bool] = False
 
     def __init__(self, params: Any) -> None:
         self.params = params
@@ -63,6 +60,14 @@ class Learner(abc.ABC):
     @property
     def oracle(self) -> bool:
         """Whether it is told the true instants of drifts (``wait_for_drift``); it is then marked in every table."""
+        return False
+
+    @property
+    def needs_values(self) -> bool:
+        """Whether its control flow reads computed values (``Handle.value()``), so that ``--timing-only`` refuses it.
+
+        A learner that always does says ``needs_values = True`` in its class.
+        """
         return False
 
     def prepare(self, offline: Offline) -> Model:

@@ -147,7 +147,7 @@ _TABLES = (
         (
             _text("drift_id", "unique within the world"),
             _text("episode_id", "shared by the steps of one gradual drift on one device"),
-            _text("cohort_id", "shared by all devices that one occurrence struck"),
+            _text("cohort_id", "shared by all devices that one occurrence struck, at one time or each at its own"),
             _text("name", "the drift's name in the scenario"),
             _text("device", "the device"),
             _number("time_s", "when"),
@@ -155,6 +155,7 @@ _TABLES = (
             _count("step", "which step of the episode, from 1"),
             _count("steps", "how many steps the episode has"),
             _flag("opens_episode", "the first step: latencies are measured from here"),
+            _flag("undo", "the drift goes again (`lasts`): an episode of its own"),
             _text("kind", "`label`, `feature`, `concept` or `replacement`"),
             _count("replaced_samples", "buffered samples that were rewritten at once"),
             _text("detail", "what changed, for people"),
@@ -166,8 +167,12 @@ _TABLES = (
         (
             _text("device", "the device"),
             _number("time_s", "from when on"),
-            _text("cause", "`start`, `deployment`, `drift` or `replacement`"),
-            _text("view", "which test data: `current`, or `previous-1` (before the latest drift), ..."),
+            _text("cause", "`start`, `deployment`, `drift`, `step` (a later step of a gradual drift) or `replacement`"),
+            _text(
+                "view",
+                "which test data: `current`, or `previous-1` (before the latest drift came or went), ...; drifts that "
+                "only replace samples do not count",
+            ),
             _text("serving", "where the model runs: `device` or `cloud`"),
             _text("model_id", "the model that serves"),
             _count("samples", "test samples"),
@@ -176,6 +181,28 @@ _TABLES = (
             _number("loss", "mean cross-entropy over the test samples, in nats", missing=True),
         ),
         deferred=("correct", "accuracy", "loss"),
+    ),
+    Table(
+        "detections",
+        "A row an alarm of a drift detector, judged by the truth, and a row when a detector is set up.",
+        (
+            _text("device", "the device that it watches"),
+            _number("time_s", "when the device knew: the errors had been computed"),
+            _text("detector", "`adwin`, `page_hinkley`, `ddm` or `kswin`"),
+            _text(
+                "event",
+                "`armed` (set up), `detection` (the first alarm credited to a drift), `repeat` (a further one) or "
+                "`false_alarm` (no drift to credit it to)",
+            ),
+            _text(
+                "drift_id",
+                "what an alarm is credited to: the first step of the device's latest drift, other than a mere "
+                "replacement, of which the detector had read a sample; empty for a false alarm",
+            ),
+            _number("delay_s", "from that first step to the alarm", missing=True),
+            _count("samples", "labelled samples that the detector had read by then, over all models that it watched"),
+            _text("model_id", "the model whose errors it watched"),
+        ),
     ),
     Table(
         "memory",

@@ -138,7 +138,7 @@ def check_learner(learner: type[Learner], params: Mapping[str, Any] | None = Non
             else:
                 told = unexplained(read_tables(folder / hardship.replace(" ", "-")))
                 broken += [f"with {hardship}: {text}" for text in told]
-        if not learner.needs_values:
+        if not fresh().needs_values:
             broken += _timing_differences(fresh(), tables, folder)
     if broken:
         raise AssertionError(f"{learner.__name__} breaks its contract:\n- " + "\n- ".join(broken))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from edgesim import Disconnected, Learner, LearnerParams, VerbFailure, minutes
-from edgesim.scenario import PositiveSeconds
+from edgesim import Disconnected, Learner, LearnerParams, Trigger, VerbFailure, minutes
+from edgesim.scenario import PositiveSeconds, Seconds
+from edgesim.scenario.findings import wrong
 
 if TYPE_CHECKING:
     from edgesim import Device, Event, Model, Samples, World
@@ -24,6 +25,10 @@ class CloudOnly(Learner):
         """What can be chosen."""
 
         period: PositiveSeconds = Field(minutes(5), description="Time between two rounds of collecting and retraining.")
+        trigger: Trigger | None = Field(
+            None, description="Start a round when any device's trigger fires, instead of every `period`."
+        )
+        collect: Seconds = Field(0.0, description="Wait after a trigger, to collect samples first.")
         epochs: int = Field(3, ge=1, description="Passes over the collected samples, a round.")
         keep: Literal["all", "latest"] = Field(
             "all",
@@ -35,7 +40,25 @@ class CloudOnly(Learner):
         )
         serve: Literal["device", "cloud"] = Field("device", description="Where inference requests are answered.")
 
+        @model_validator(mode="after")
+        def _a_model_to_watch(self) -> Self:
+            if self.serve == "cloud" and self.trigger is not None and self.trigger.detector is not None:
+                raise wrong(
+                    "a detector watches the model on the device; with `serve: cloud` there is none", ("trigger",)
+                )
+            return self
+
     params: Params
+
+    @property
+    def oracle(self) -> bool:
+        """Whether rounds start at the true instant of a drift."""
+        return self.params.trigger is not None and self.params.trigger.oracle
+
+    @property
+    def needs_values(self) -> bool:
+        """Whether detectors read the models' errors."""
+        return self.params.trigger is not None and self.params.trigger.needs_values
 
     def run(self, world: World) -> Generator[Event, Any, None]:
         """Collect, retrain, distribute, for ever."""
@@ -45,8 +68,14 @@ class CloudOnly(Learner):
         model = world.initial
         if self.params.serve == "cloud":
             world.cloud.serve(model)
+        alarms = None if self.params.trigger is None else self.params.trigger.watch_all(world)
         while True:
-            yield world.sleep_to_multiple(self.params.period)
+            if alarms is None:
+                yield world.sleep_to_multiple(self.params.period)
+            else:
+                yield alarms.next()
+                yield world.sleep(self.params.collect)
+                alarms.forget()  # this round is about them
             free = [device for device in world.devices if device not in busy]
             arrived = yield world.gather(
                 (world.process(self._collect(device, received, busy)) for device in free),

@@ -7,13 +7,14 @@ what it does not state (epochs, optimizer, split) is a parameter here or in the 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import edgesim
-from edgesim import Learner, LearnerParams, VerbFailure
+from edgesim import Learner, LearnerParams, Trigger, VerbFailure
 from edgesim.scenario import PositiveSeconds, Seconds
+from edgesim.scenario.findings import wrong
 
 if TYPE_CHECKING:
     from edgesim import Device, Event, Model, Offline, Samples, World
@@ -42,11 +43,31 @@ class ECAvg(Learner):
         )
         at: Seconds = Field(0.0, description="When the (first) round starts.")
         every: PositiveSeconds | None = Field(None, description="Repeat after this time; by default one shot.")
+        trigger: Trigger | None = Field(
+            None, description="Repeat when any device's trigger fires, instead of `every` so often."
+        )
+        collect: Seconds = Field(0.0, description="Wait after a trigger, to collect samples first.")
         deadline: PositiveSeconds | None = Field(
             None, description="How long the cloud waits for the edges of a round; by default for all of them."
         )
 
+        @model_validator(mode="after")
+        def _one_reason(self) -> Self:
+            if self.every is not None and self.trigger is not None:
+                raise wrong("`trigger` already says when to repeat; leave one of them out", ("every",))
+            return self
+
     params: Params
+
+    @property
+    def oracle(self) -> bool:
+        """Whether rounds start at the true instant of a drift."""
+        return self.params.trigger is not None and self.params.trigger.oracle
+
+    @property
+    def needs_values(self) -> bool:
+        """Whether detectors read the models' errors."""
+        return self.params.trigger is not None and self.params.trigger.needs_values
 
     def prepare(self, offline: Offline) -> Model:
         """Serve the pretrained model at first, or an untrained one where the edges start from random weights."""
@@ -59,11 +80,17 @@ class ECAvg(Learner):
         yield world.sleep(self.params.at)
         combined: list[Samples] = []
         edges = {device: self._start(world, device) for device in world.devices}
+        alarms = None if self.params.trigger is None else self.params.trigger.watch_all(world)
         while True:
             yield from self._round(world, edges, combined)
-            if self.params.every is None:
+            if alarms is not None:
+                yield alarms.next()
+                yield world.sleep(self.params.collect)
+                alarms.forget()  # the next round is about them
+            elif self.params.every is not None:
+                yield world.sleep_to_multiple(self.params.every, offset_s=self.params.at)
+            else:
                 return
-            yield world.sleep_to_multiple(self.params.every, offset_s=self.params.at)
 
     def _round(self, world: World, edges: dict[Device, Model], combined: list[Samples]) -> Generator[Event, Any, None]:
         sent = yield world.gather(

@@ -22,7 +22,7 @@ class OnDevice(Learner):
 
         trigger: Trigger = Field(
             Trigger(every=minutes(5)),
-            description="When a device adapts: {every: 5 min}, or `drift`, the true instant (an oracle).",
+            description="When a device adapts: {every: 5 min}, {detector: adwin}, or `drift`, the true instant.",
         )
         collect: Seconds = Field(0.0, description="Wait after the trigger, to collect samples first.")
         epochs: int = Field(5, ge=1, description="Passes over the samples in the buffer.")
@@ -37,17 +37,23 @@ class OnDevice(Learner):
         """Whether devices are woken at the true instant of a drift."""
         return self.params.trigger.oracle
 
+    @property
+    def needs_values(self) -> bool:
+        """Whether a detector reads the models' errors."""
+        return self.params.trigger.needs_values
+
     def run(self, world: World) -> Generator[Event, Any, None]:
         """Every device lives on its own."""
         yield world.gather(world.process(self._live(world, device)) for device in world.devices)
 
     def _live(self, world: World, device: Device) -> Generator[Event, Any, None]:
         pretrained = device.model
-        due = self.params.trigger.arm(world, device)
+        watch = self.params.trigger.watch(world, device)
+        due = watch.next()
         while True:
             yield due
-            # Armed before the work starts: a drift during training is not missed.
-            due = self.params.trigger.arm(world, device)
+            # Asked for before the work starts: a drift during training is not missed.
+            due = watch.next()
             if self.params.collect:
                 yield world.sleep(self.params.collect)
             yield device.wait_until_online()

@@ -20,10 +20,13 @@ FLOORS = {
     "edgesim.run_folder": 3,
     "edgesim.learner": 3,
     "edgesim.trigger": 3,
+    "edgesim.detectors": 3,
+    "edgesim.watches": 3,
     "edgesim.world": 2,
     "edgesim.jobs": 2,
     "edgesim.scenario": 1.3,
     "edgesim.data": 1.2,
+    "edgesim.profiles": 1.2,
     "edgesim.models": 1.1,
     "edgesim.tables": 1,
     "edgesim.tables_schema": 1,
@@ -106,9 +109,12 @@ def test_world_and_jobs_meet_only_at_the_face_of_jobs() -> None:
     [
         ("import edgesim", "torch pandas numpy simpy pydantic"),
         ("import edgesim.cli", "torch pandas numpy scipy sklearn matplotlib"),
-        ("from learners import ecavg, on_device, cloud_only, no_adaptation", "torch pandas numpy scipy simpy matplotlib"),
+        (
+            "from learners import ecavg, on_device, cloud_only, no_adaptation",
+            "torch pandas numpy scipy simpy matplotlib",
+        ),
         ("from edgesim.world.network import Network", "torch pandas scipy sklearn matplotlib"),
-        ("import edgesim.data.facts, edgesim.models.facts, edgesim.scenario", "torch pandas numpy"),
+        ("import edgesim.data.facts, edgesim.models.facts, edgesim.profiles, edgesim.scenario", "torch pandas numpy"),
     ],
 )
 def test_light_modules_stay_light(statement: str, forbidden: str) -> None:

@@ -313,10 +313,10 @@ def test_new_classes_are_mixed_in_by_the_number_of_classes():
 def test_a_prior_can_be_classes_or_weights_or_a_new_draw():
     np.testing.assert_allclose(priors.only_classes([3, 1], 4), [0, 0.5, 0, 0.5])
     np.testing.assert_allclose(priors.given({0: 1, 3: 3}, 4), [0.25, 0, 0, 0.75])
-    within = priors.redrawn(np.array([0.5, 0.5, 0, 0]), 1.0, stream(0, "drift"))
+    within = priors.redrawn(np.array([True, True, False, False]), 1.0, stream(0, "drift"))
     assert within.sum() == pytest.approx(1)
     assert within[2:].tolist() == [0, 0]
-    assert (priors.redrawn(np.array([0.5, 0.5, 0, 0]), 1.0, stream(0, "drift"), within=False) > 0).all()
+    assert (priors.redrawn(np.ones(4, bool), 1.0, stream(0, "drift")) > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,12 @@ def _lines(entry: LearnerEntry) -> list[str]:
 
 
 def _flags(learner: type[Learner]) -> list[str]:
-    flags = ["needs values"] if learner.needs_values else []
-    required = any(field.is_required() for field in learner.Params.model_fields.values())
-    if not required and learner(learner.Params()).oracle:
-        flags.append("oracle by default")
-    return flags
+    said: object = learner.needs_values  # a word of the class, or a property that looks at the parameters
+    if any(field.is_required() for field in learner.Params.model_fields.values()):
+        return ["needs values"] if said is True else []
+    plain = learner(learner.Params())
+    flags = ["needs values"] if plain.needs_values else []
+    return [*flags, "oracle by default"] if plain.oracle else flags
 
 
 def _first_line(learner: type[Learner]) -> str:

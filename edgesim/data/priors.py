@@ -58,24 +58,20 @@ def given(weights: Mapping[int, float], count: int) -> Prior:
     return prior / float(prior.sum())
 
 
-def redrawn(
-    prior: npt.NDArray[np.floating], alpha: float, random: np.random.Generator, *, within: bool = True
-) -> Prior:
+def redrawn(among: npt.NDArray[np.bool_], alpha: float, random: np.random.Generator) -> Prior:
     """A fresh Dirichlet draw.
 
     Parameters
     ----------
-    prior
-        The prior so far.
+    among
+        Marks the classes that take part, (class,): those that the device has, or all that it can have.
     alpha
         Of the symmetric Dirichlet distribution: the smaller, the more skewed.
     random
         A named stream of the environment (seed, "drift", name, device), never a learner's.
-    within
-        Among the classes the device has; ``False``: among all.
     """
-    places = np.flatnonzero(prior > 0) if within else np.arange(len(prior))
-    drawn = np.zeros(len(prior))
+    places = np.flatnonzero(among)
+    drawn = np.zeros(len(among))
     drawn[places] = random.dirichlet(np.full(len(places), alpha))
     return drawn
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from edgesim.data.facts import TRANSFORMS
 from edgesim.models import facts as model_facts
-from edgesim.scenario.data import ClassesPartition, DataSpec, GroupPartition, NpzData
+from edgesim.scenario.data import ClassesPartition, DataSpec, GroupPartition, NpzData, SplitPartition
 from edgesim.scenario.devices import DeviceGroup, DeviceNames
-from edgesim.scenario.drifts import DriftSpec, FeatureDrift, LabelDrift
+from edgesim.scenario.drifts import ConceptDrift, DriftSpec, FeatureDrift, LabelDrift
 from edgesim.scenario.findings import Finding, Path, did_you_mean
 from edgesim.scenario.model import FactoryModel, ModelSpec
 from edgesim.scenario.units import TIME, format_quantity
@@ -45,6 +45,7 @@ def check(parts: Parts) -> list[Finding]:
         *_kinds(parts),
         *_model(parts),
         *_buffers(parts),
+        *_ratios(parts),
     ]
 
 
@@ -105,6 +106,10 @@ def _targets(parts: Parts) -> Iterator[Finding]:
         for number, name in enumerate(target.names or ()):
             if name not in names:
                 yield Finding((*path, "names", number), f"no device is called {name!r}; there are {known}")
+        there = sum(group.count for group in parts.devices.values() if target.group in (None, group.name))
+        if target.sample is not None and target.sample > there > 0:
+            of = "" if target.group is None else f" in {target.group}"
+            yield Finding((*path, "sample"), f"found {target.sample}, but there are {there} devices{of}")
 
 
 def _classes(parts: Parts) -> Iterator[Finding]:
@@ -121,7 +126,7 @@ def _classes(parts: Parts) -> Iterator[Finding]:
         for index, label in enumerate(labels or ())
     ]
     for index, drift in parts.drifts.items():
-        if isinstance(drift, LabelDrift):
+        if isinstance(drift, LabelDrift | ConceptDrift):
             named += [(("drifts", index, *path), label) for path, label in drift.named_classes()]
     for path, label in named:
         if label >= classes:
@@ -166,7 +171,7 @@ def _model(parts: Parts) -> Iterator[Finding]:
 
 def _buffers(parts: Parts) -> Iterator[Finding]:
     """What a device holds at first must fit its buffer."""
-    if parts.data is None:
+    if parts.data is None or parts.data.partition.samples is None:
         return
     samples = parts.data.partition.samples.high
     buffers: list[tuple[Path, int | None]] = [(("data", "arrival", "buffer"), parts.data.arrival.buffer)]
@@ -178,3 +183,14 @@ def _buffers(parts: Parts) -> Iterator[Finding]:
     for path, buffer in buffers:
         if buffer is not None and buffer < samples:
             yield Finding(path, f"found {buffer}, but a device holds up to {samples} samples at first")
+
+
+def _ratios(parts: Parts) -> Iterator[Finding]:
+    """A pool is dealt out in one ratio a device, or in fewer that repeat."""
+    if parts.data is None or not isinstance(parts.data.partition, SplitPartition) or not parts.all_devices:
+        return
+    ratios = len(parts.data.partition.ratios)
+    devices = sum(group.count for group in parts.devices.values())
+    if devices % ratios:
+        message = f"found {ratios} ratios for {devices} devices: give one each, or a number that divides {devices}"
+        yield Finding(("data", "partition", "ratios"), message)

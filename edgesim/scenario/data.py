@@ -108,29 +108,32 @@ class Proxy(Spec):
 
 class _Partition(Spec):
     kind: str
-    samples: Annotated[SampleRange, _SampleRangeType()] = Field(
-        description="Samples that a device holds at first: a number, or a range to draw from.",
-        examples=[100, "50-150"],
-    )
     classes: ClassList | None = Field(
         default=None, description="Classes that occur on devices before any drift; all by default."
     )
 
 
-class IidPartition(_Partition):
+class _DrawnPartition(_Partition):
+    samples: Annotated[SampleRange, _SampleRangeType()] = Field(
+        description="Samples that a device holds at first: a number, or a range to draw from.",
+        examples=[100, "50-150"],
+    )
+
+
+class IidPartition(_DrawnPartition):
     """Every device draws from the same distribution."""
 
     kind: Literal["iid"] = Field(description="Every device draws from the same distribution.")
 
 
-class DirichletPartition(_Partition):
+class DirichletPartition(_DrawnPartition):
     """Each device's class prior is drawn from a Dirichlet distribution."""
 
     kind: Literal["dirichlet"] = Field(description="A device's class prior is a draw from a Dirichlet distribution.")
     alpha: Positive = Field(description="Concentration: small means few classes a device, large means alike.")
 
 
-class ClassesPartition(_Partition):
+class ClassesPartition(_DrawnPartition):
     """Each device holds a few classes only."""
 
     kind: Literal["classes"] = Field(description="Each device holds samples of a few classes only.")
@@ -146,13 +149,28 @@ class ClassesPartition(_Partition):
         return self
 
 
-class GroupPartition(_Partition):
+class GroupPartition(_DrawnPartition):
     """Each device holds the samples of one natural group, such as one person."""
 
     kind: Literal["group"] = Field(description="Each device holds one natural group's samples (a person's, say).")
 
 
-Partition = Annotated[IidPartition | DirichletPartition | ClassesPartition | GroupPartition, Tagged("kind")]
+class SplitPartition(_Partition):
+    """The devices' whole pool is dealt out, every sample to one device, each class in the same ratios."""
+
+    kind: Literal["split"] = Field(description="The whole pool is dealt out: every sample is on one device.")
+    ratios: Annotated[tuple[Positive, ...], MinLen(1)] = Field(
+        description="Sizes of the devices' shares relative to each other: one a device, or fewer and repeated.",
+        examples=[[1, 1]],
+    )
+    samples: Annotated[SampleRange, _SampleRangeType()] | None = Field(
+        default=None, description="Samples of its share that a device holds at first; by default all of them."
+    )
+
+
+Partition = Annotated[
+    IidPartition | DirichletPartition | ClassesPartition | GroupPartition | SplitPartition, Tagged("kind")
+]
 
 
 class Arrival(Spec):

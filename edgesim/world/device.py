@@ -174,6 +174,10 @@ class Device:
             return self.samples()
         return self.data.samples(self._world.now, since_s=self._sent[0], since_phase=self._sent[1])
 
+    def labelled_since(self, start_s: float) -> Samples:
+        """Its labelled stream: samples whose labels came after ``start_s``, in that order, evicted meanwhile or not."""
+        return self.data.labelled_between(start_s, self._world.now)
+
     @property
     def data(self) -> DataStream:
         """Its stream of samples (the engine's; learners use ``samples`` and ``new_samples``)."""

@@ -1,18 +1,25 @@
-"""The drift schedule: which devices' data change when. Drawn once a seed, the same for every learner."""
+"""The drift schedule: which devices' data change when, and how. Drawn once a seed, the same for every learner.
+
+An occurrence of a drift comes in one step or several, and may go again the way it came. Each step on each device is
+a strike; the first one that comes opens an episode, and so does the first one that goes.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..scenario import DriftTarget, FeatureDrift, LabelDrift, ReplacementDrift
-from ..seeds import stream
+from ..scenario import ConceptDrift, DriftTarget, FeatureDrift, LabelDrift, ReplacementDrift
+from ..seeds import stream, stream_seed
 
 if TYPE_CHECKING:
-    from ..data import Change, DataStream
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..data import Change, DataStream, Transform
+    from ..data.conditions import PriorShift
     from ..scenario import DriftSpec, Scenario
 
 
@@ -38,6 +45,8 @@ class Strike:
         Indices of the devices that are struck.
     change
         What it does to one device's data.
+    undo
+        The drift goes: what held before holds again. An episode of its own.
     """
 
     time_s: float
@@ -49,11 +58,12 @@ class Strike:
     detail: str
     devices: Sequence[int]
     change: Callable[[DataStream], Change]
+    undo: bool = False
 
     @property
     def cohort_id(self) -> str:
         """Shared by all devices that this occurrence strikes."""
-        return f"{self.name}/{self.occurrence}"
+        return f"{self.name}/{self.occurrence}{'-undo' if self.undo else ''}"
 
     @property
     def opens_episode(self) -> bool:
@@ -71,72 +81,159 @@ class Strike:
 
 def strikes(scenario: Scenario, seed: int) -> list[Strike]:
     """All strikes before the horizon, in the order of time and, at one instant, of the scenario."""
-    found: list[Strike] = []
-    for drift in scenario.drifts:
-        devices = _targets(drift.devices, drift.name, scenario, seed)
-        found += [
-            Strike(
-                time_s=time_s,
-                name=drift.name,
-                occurrence=occurrence,
-                step=1,
-                steps=1,
-                kind=drift.kind,
-                detail=_detail(drift),
-                devices=devices,
-                change=partial(_change, drift),
-            )
-            for occurrence, time_s in zip(itertools.count(1), drift.times(scenario.horizon), strict=False)
-        ]
+    found = [
+        strike
+        for drift in scenario.drifts
+        for number, time_s in enumerate(drift.times(scenario.horizon), start=1)
+        for strike in _occurrence(drift, number, time_s, scenario, seed)
+        if strike.time_s < scenario.horizon
+    ]
     return sorted(found, key=lambda strike: strike.time_s)
 
 
-def _targets(target: DriftTarget, name: str, scenario: Scenario, seed: int) -> Sequence[int]:
+def _occurrence(drift: DriftSpec, number: int, start_s: float, scenario: Scenario, seed: int) -> Iterator[Strike]:
+    """The strikes of one occurrence: for all its devices together, or for each at its own time."""
+    devices = _targets(drift, number, scenario, seed)
+    if drift.spread is None:
+        yield from _steps(drift, number, start_s, devices)
+        return
+    delays_s = stream(seed, "drift", drift.name, "delays", number).uniform(0.0, drift.spread, len(devices))
+    for device, delay_s in zip(devices, delays_s.tolist(), strict=True):
+        yield from _steps(drift, number, start_s + delay_s, [device])
+
+
+def _steps(drift: DriftSpec, number: int, start_s: float, devices: Sequence[int]) -> Iterator[Strike]:
+    ramp = drift.profile.ramp
+    offsets_s = (0.0,) if ramp is None else ramp.times_s()
+    count = len(offsets_s)
+    for undo in (False, True) if drift.lasting_s is not None else (False,):
+        begin_s = start_s + drift.lasting_s if undo and drift.lasting_s is not None else start_s
+        for step, offset_s in enumerate(offsets_s, start=1):
+            reach = 1.0 - step / count if undo else step / count
+            yield Strike(
+                time_s=begin_s + offset_s,
+                name=drift.name,
+                occurrence=number,
+                step=step,
+                steps=count,
+                kind=drift.kind,
+                detail=_detail(drift, reach, undo),
+                devices=devices,
+                change=partial(_change, drift, number, reach, count),
+                undo=undo,
+            )
+
+
+def _targets(drift: DriftSpec, occurrence: int, scenario: Scenario, seed: int) -> Sequence[int]:
+    target: DriftTarget = drift.devices
     names = scenario.device_names()
     if target.names is not None:
         return sorted(names.index(device) for device in target.names)
+    eligible = range(len(names))
     if target.group is not None:
         block = next(block for block in scenario.blocks if block.group.name == target.group)
-        return range(block.start, block.stop)
+        eligible = range(block.start, block.stop)
     if target.share is not None:
-        count = max(1, round(target.share * len(names)))
-        drawn = stream(seed, "drift", name).choice(len(names), size=count, replace=False)
-        return [int(index) for index in sorted(drawn)]
-    return range(len(names))
+        count = max(1, round(target.share * len(eligible)))
+        drawn = stream(seed, "drift", drift.name).choice(len(eligible), size=count, replace=False)
+    elif target.sample is not None:
+        random = stream(seed, "drift", drift.name, "sample", occurrence)
+        drawn = random.choice(len(eligible), size=target.sample, replace=False)
+    else:
+        return eligible
+    return [eligible[int(place)] for place in sorted(drawn)]
 
 
-def _change(drift: DriftSpec, stream_: DataStream) -> Change:
-    """What one strike of ``drift`` does to one device's data."""
-    from ..data import Change, Transform
-    from ..data.priors import add_classes, given, only_classes
+def _change(drift: DriftSpec, occurrence: int, reach: float, steps: int, data: DataStream) -> Change:
+    """What a step does to one device's data; ``reach`` is how far the drift is there afterwards, 0 to 1."""
+    from ..data import Change
 
-    match drift:
-        case LabelDrift(add_classes=new) if new is not None:
-            return Change(prior=add_classes(stream_.prior, new), replace_ratio=drift.replace)
-        case LabelDrift(classes=classes) if classes is not None:
-            return Change(prior=only_classes(classes, len(stream_.prior)), replace_ratio=drift.replace)
-        case LabelDrift(prior=prior) if prior is not None:
-            return Change(prior=given(prior, len(stream_.prior)), replace_ratio=drift.replace)
-        case FeatureDrift():
-            transform = Transform.feature(drift.transform, severity=drift.severity, amount=drift.amount)
-            return Change(transform=transform, replace_ratio=drift.replace)
-        case ReplacementDrift():
-            return Change(replace_ratio=drift.replace)
-    raise AssertionError(f"a drift of kind {drift.kind!r} without a change")
+    prior: PriorShift | None = None
+    transform: Transform | None = None
+    incremental = drift.profile.incremental is not None
+    if reach > 0:
+        if isinstance(drift, LabelDrift):
+            prior = partial(_shifted, drift, occurrence, data)
+        elif isinstance(drift, FeatureDrift | ConceptDrift):
+            transform = _transform(drift, reach if incremental else 1.0, data)
+    return Change(
+        prior=prior,
+        transform=transform,
+        replace_ratio=drift.replace / steps,
+        name=drift.name,
+        occurrence=occurrence,
+        share=1.0 if incremental or reach == 0 else reach,
+        undo=reach == 0,
+    )
 
 
-def _detail(drift: DriftSpec) -> str:
+def _shifted(
+    drift: LabelDrift, occurrence: int, data: DataStream, prior: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The class prior that a label drift makes of the one there was."""
+    from ..data.priors import add_classes, given, only_classes, redrawn
+
+    if drift.add_classes is not None:
+        return add_classes(prior, drift.add_classes)
+    if drift.classes is not None:
+        return only_classes(drift.classes, len(prior))
+    if drift.prior is not None:
+        return given(drift.prior, len(prior))
+    assert drift.dirichlet is not None
+    among = prior > 0 if drift.dirichlet.among == "present" else data.obtainable
+    random = stream(data.seed, "drift", drift.name, "prior", occurrence, data.device)
+    return redrawn(among, drift.dirichlet.alpha, random)
+
+
+def _transform(drift: FeatureDrift | ConceptDrift, strength: float, data: DataStream) -> Transform:
+    """What a feature or concept drift does to samples, at a part of its strength, 0 to 1."""
+    from ..data import Transform
+
+    if isinstance(drift, ConceptDrift):
+        if drift.swap is not None:
+            return Transform.swap_labels(drift.swap.items())
+        return Transform.permute_labels(drift.permute or {})
+    own = drift.per_feature
+    return Transform.feature(
+        drift.transform,
+        amount=drift.amount_at(strength),
+        per_feature=own,
+        seed=stream_seed(data.seed, "drift", drift.name, data.device) if own else 0,
+    )
+
+
+def _detail(drift: DriftSpec, reach: float, undo: bool) -> str:
     """What changes, for people."""
+    steps = 1 if drift.profile.ramp is None else drift.profile.ramp.steps
+    replaced = f"{drift.replace / steps:.0%} of the buffer replaced"
+    if isinstance(drift, ReplacementDrift):
+        return replaced
+    what = _what(drift)
+    if drift.profile.incremental is not None and reach > 0:
+        assert isinstance(drift, FeatureDrift)
+        what += f", now amount {drift.amount_at(reach):g}"
+    elif 0 < reach < 1:
+        what += f", {reach:.0%} of the samples"
+    if undo:
+        what += ", taken back" if reach == 0 else ", going"
+    return f"{what}; {replaced}" if drift.replace else what
+
+
+def _what(drift: LabelDrift | FeatureDrift | ConceptDrift) -> str:
     match drift:
         case LabelDrift(add_classes=new) if new is not None:
-            what = f"classes {', '.join(map(str, new))} added"
+            return f"classes {', '.join(map(str, new))} added"
         case LabelDrift(classes=classes) if classes is not None:
-            what = f"classes {', '.join(map(str, classes))} only"
-        case LabelDrift():
-            what = f"class prior {dict(drift.prior or {})}"
+            return f"classes {', '.join(map(str, classes))} only"
+        case LabelDrift(prior=prior) if prior is not None:
+            return f"class prior {dict(prior)}"
+        case LabelDrift(dirichlet=redraw) if redraw is not None:
+            return f"class prior drawn anew, Dirichlet({redraw.alpha:g}) over {redraw.among} classes"
         case FeatureDrift():
             strength = f"severity {drift.severity}" if drift.amount is None else f"amount {drift.amount:g}"
-            what = f"{drift.transform}, {strength}"
-        case ReplacementDrift():
-            return f"{drift.replace:.0%} of the buffer replaced"
-    return f"{what}; {drift.replace:.0%} of the buffer replaced" if drift.replace else what
+            return f"{drift.transform}, {strength}{' per feature' if drift.per_feature else ''}"
+        case ConceptDrift(swap=swap) if swap is not None:
+            return f"labels swapped: {', '.join(f'{one} and {other}' for one, other in swap.items())}"
+        case ConceptDrift(permute=permute) if permute is not None:
+            return f"labels renamed: {', '.join(f'{old} to {new}' for old, new in permute.items())}"
+    raise AssertionError(f"a drift of kind {drift.kind!r} without a change")

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..data import Arrival, Dataset, DataStream, Partition, Pools, View, load_dataset, partition, split
+from ..errors import UserError
 from ..models import Architecture
-from ..scenario import ClassesPartition, DirichletPartition
+from ..scenario import ClassesPartition, DirichletPartition, SplitPartition
 from ..signals import Signal
 from .cloud import CloudHardware
 from .device import Hardware
@@ -114,13 +115,14 @@ class Environment:
         return self.dataset.wire_bytes(sample_bytes=spec.sample_bytes, codec_ratio=spec.codec_ratio)
 
     def _arrival(self, group: DeviceGroup) -> Arrival:
-        initial = self.scenario.data.partition.samples.high
+        initial = self.scenario.data.partition.samples
         spec = self.scenario.arrival(group)
+        buffer = initial.high if spec.buffer is None and initial is not None else spec.buffer
         return Arrival(
             rate_per_s=spec.rate,
             labelled_ratio=spec.labelled,
             label_delay_s=spec.label_delay,
-            buffer=initial if spec.buffer is None else spec.buffer,
+            buffer=buffer,
             eviction=spec.eviction,
         )
 
@@ -152,12 +154,19 @@ def draw_environment(scenario: Scenario, seed: int, dataset: Dataset, *, allow_c
         pools,
         scenario.device_count,
         how.kind,
-        samples=(how.samples.low, how.samples.high),
+        samples=None if how.samples is None else (how.samples.low, how.samples.high),
         alpha=how.alpha if isinstance(how, DirichletPartition) else None,
         per_device=how.per_device if isinstance(how, ClassesPartition) else None,
+        ratios=how.ratios if isinstance(how, SplitPartition) else None,
         classes=how.classes,
         seed=seed,
     )
+    for block in scenario.blocks:
+        buffer, most = scenario.arrival(block.group).buffer, int(shares.volumes[block.start : block.stop].max())
+        if buffer is not None and buffer < most:
+            raise UserError(
+                f"arrival.buffer is {buffer}, but a device of {block.group.name} holds {most} samples at first"
+            )
     architecture = Architecture.of(
         scenario.model.name,
         dict(scenario.model.options),

@@ -43,6 +43,7 @@ class Recorder:
         self._deployments = tables.adder("deployments")
         self._drifts = tables.adder("drifts")
         self._accuracy = tables.adder("accuracy", read=read_evaluation)
+        self._detections = tables.adder("detections")
         self._memory = tables.adder("memory")
         self._availability = tables.adder("availability")
         self._energy = tables.adder("energy")
@@ -182,6 +183,7 @@ class Recorder:
             strike.step,
             strike.steps,
             strike.opens_episode,
+            strike.undo,
             strike.kind,
             replaced_samples,
             strike.detail,
@@ -199,6 +201,19 @@ class Recorder:
     ) -> None:
         """A device's accuracy changes to what ``evaluation`` will turn out to be."""
         self._accuracy(device, self._env.now, cause, view, serving, model_id, samples, evaluation)
+
+    def detection(
+        self,
+        device: str,
+        detector: str,
+        event: str,
+        drift_id: str,
+        delay_s: float | None,
+        samples: int,
+        model_id: str,
+    ) -> None:
+        """A drift detector was set up, or raised an alarm."""
+        self._detections(device, self._env.now, detector, event, drift_id, delay_s, samples, model_id)
 
     def availability(self, device: str, state: str, cause: str) -> None:
         """A device came or went."""

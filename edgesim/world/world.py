@@ -79,6 +79,7 @@ class World:
         self._codec = environment.scenario.training.codec
         self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
+        self._detected: dict[int, str] = {}  # device -> the latest drift that an alarm was credited to
         self._informed: dict[tuple[str, str], bool] = {}
         self._requests: dict[int, Requests] = {}
         self.cloud = Cloud(self, environment.cloud)
@@ -173,11 +174,15 @@ class World:
 
     def observe(self, device: Device, cause: str) -> None:
         """The observer's evaluation of what serves ``device`` on its data now: no time, no bytes, no energy."""
-        phase = device.data.phase if self._knows_data(device) else 0
         views = self.environment.scenario.evaluation.forgetting_views
-        for back in range(min(views, phase) + 1):
+        before = [
+            phase - 1
+            for phase, strike in self._struck.get(device.index, ())
+            if strike.opens_episode and strike.kind != "replacement"
+        ]
+        for back, phase in enumerate([None, *reversed(before)][: views + 1]):
             name = f"previous-{back}" if back else "current"
-            view = device.data.test_view(phase - back) if self.plane.computes else None
+            view = device.data.test_view(phase) if self.plane.computes else None
             self._evaluate(device, cause, name, view)
 
     def record_deployment(self, device: Device, cause: str) -> None:
@@ -193,6 +198,31 @@ class World:
             cohort_informed_by=self._cohort_informed_by(device, model),
             score_informed_by=self._informed_by(device, model.scored),
         )
+
+    def detector_armed(self, device: Device, detector: str) -> None:
+        """Record that a drift detector watches ``device`` from now on."""
+        self.recorder.detection(device.name, detector, "armed", "", None, 0, device.model.id)
+
+    def alarm(self, device: Device, detector: str, *, samples: int, phase: int, model: Model) -> None:
+        """Record an alarm of a detector, and which drift of the device it is credited to: the world knows the truth.
+
+        That is the latest drift of the distribution of which the detector has read a sample, where ``phase`` is the
+        highest data phase among the ``samples`` that it has read. Only the first alarm after it is a detection.
+        """
+        opened = (
+            strike
+            for first, strike in reversed(self._struck.get(device.index, ()))
+            if first <= phase and strike.opens_episode and strike.kind != "replacement"
+        )
+        latest = next(opened, None)
+        if latest is None:
+            self.recorder.detection(device.name, detector, "false_alarm", "", None, samples, model.id)
+            return
+        drift_id = latest.drift_id(device.name)
+        event = "repeat" if self._detected.get(device.index) == drift_id else "detection"
+        self._detected[device.index] = drift_id
+        delay_s = self.now - latest.time_s
+        self.recorder.detection(device.name, detector, event, drift_id, delay_s, samples, model.id)
 
     def serving_changed(self, device: Device) -> None:
         """What answers a device's requests, or whether anything can, is about to change."""
@@ -224,9 +254,6 @@ class World:
         samples = self.environment.scenario.data.test_samples
         self.recorder.accuracy(device.name, cause, name, device.serving, device.model.id, samples, handle)
 
-    def _knows_data(self, device: Device) -> bool:
-        return self.plane.computes or device.index in self._struck
-
     def _schedule(self) -> None:
         for strike in self.environment.strikes:
             call_at(self.env, strike.time_s, ENVIRONMENT, partial(self._strike, strike))
@@ -246,7 +273,11 @@ class World:
             if strike.opens_episode:
                 cohort[device.name] = phase
             self.recorder.drift(strike, device.name, phase, replaced)
-            self.observe(device, "replacement" if strike.kind == "replacement" else "drift")
+            if strike.kind == "replacement":
+                cause = "replacement"
+            else:
+                cause = "drift" if strike.opens_episode else "step"
+            self.observe(device, cause)
             device.drifted()
 
     def _informed_by(self, device: Device, lineage: Lineage) -> str:
