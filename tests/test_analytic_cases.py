@@ -175,13 +175,14 @@ def test_an_equally_shared_link_or_processor_is_an_mg1_ps_queue(case: dict[str, 
     env = Environment()
     bandwidth = case["link_bw"]
     law = case["size"]["dist"]
-    if law in ("exponential", "uniform01x2"):
-        processor = Processor(env, bandwidth)
-        serve: Callable[[float], Event] = lambda size: processor.run(size * bandwidth)
-    else:
-        network = Network(env)
-        path = [network.link("shared", bandwidth)]
-        serve = lambda size: network.transfer(path, size_bytes=size * bandwidth)
+    processor, network = Processor(env, bandwidth), Network(env)
+    path = [network.link("shared", bandwidth)]
+
+    def serve(size: float) -> Event:
+        if law in ("exponential", "uniform01x2"):
+            return processor.run(size * bandwidth)
+        return network.transfer(path, size_bytes=size * bandwidth)
+
     queue = Queue(env, case["arrival_rate"], SIZES[law], serve, JOBS)
     assert queue.mean_sojourn_s() == pytest.approx(case["mean_sojourn_s"], rel=0.03)
 

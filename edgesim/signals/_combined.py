@@ -59,16 +59,20 @@ class Combined(Signal):
     def when_integral(self, start_s: float, amount: float) -> float:
         if amount <= 0.0:
             return start_s
+        idle = 0
         for walked, (piece_s, end_s, value) in enumerate(self.pieces(start_s, math.inf)):
             if walked == _WALK and (listed := self._with_knots()) is not None:
                 return listed.when_integral(piece_s, amount)
-            if walked == PATIENCE:
-                raise gave_up("reaches the amount", piece_s)
             if value:
                 room = value * (end_s - piece_s)
                 if amount <= room:
                     return min(piece_s + amount / value, end_s)
                 amount -= room
+                idle = 0
+            else:
+                idle += 1
+                if idle == PATIENCE:
+                    raise gave_up("reaches the amount", piece_s)
         return math.inf
 
     def next_change(self, time_s: float) -> float:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 
-PATIENCE = 2_000_000  # pieces after which a walk through a combination of unlike periods is given up
+PATIENCE = 100_000  # pieces in vain after which a walk through a combination of unlike periods is given up
 
 
 class Signal(ABC):

@@ -76,6 +76,11 @@ class FairQueue(Generic[J]):
         """The integral of 1 / n(t) dt over the time with n > 0; its origin moves whenever the queue is empty."""
         return self._shared_s + ((self._env.now - self._at_s) / self.count if self.count else 0.0)
 
+    @property
+    def rate(self) -> float:
+        """Units per second that each job gets now."""
+        return self.capacity.value(self._env.now) / self.count if self.count else 0.0
+
     def add(self, job: J, amount: float) -> None:
         """Start serving ``job``, which needs ``amount`` units, more than 0."""
         self._advance()

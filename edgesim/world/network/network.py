@@ -133,6 +133,17 @@ class Network:
         assert transfer.route.queue is not None
         return transfer.route.queue.left(transfer)
 
+    def rate(self, transfer: Transfer) -> float:
+        """See :attr:`Transfer.rate_bytes_per_s`."""
+        if transfer.entry is None:
+            return 0.0
+        group = transfer.holder
+        if group is not None:
+            return group.pool.level if group.at_level else group.cap
+        assert transfer.route is not None
+        assert transfer.route.queue is not None
+        return transfer.route.queue.rate
+
     def cancel(self, transfer: Transfer) -> float:
         """See :meth:`Transfer.cancel`."""
         route = transfer.route

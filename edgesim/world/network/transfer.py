@@ -90,6 +90,14 @@ class Transfer(Event):
         """Bytes that have arrived by now, from 0 to ``size_bytes``; looking changes nothing."""
         return self.size_bytes - self.network.left(self)
 
+    @property
+    def rate_bytes_per_s(self) -> float:
+        """How fast its bytes flow now: 0 during its latency, an outage, or once it has ended.
+
+        What started, ended or stepped at this very instant counts once the instant is over.
+        """
+        return self.network.rate(self)
+
     def cancel(self) -> float:
         """Stop; the bytes that have arrived by now, at most ``size_bytes``.
 
