@@ -96,7 +96,7 @@ _TABLES = (
         (
             _text("job_id", "unique within the world"),
             _text("node", "a device or `cloud`"),
-            _text("kind", "`train`, `score`, `average`, `solve`, `pretrain`, ..."),
+            _text("kind", "`train`, `score`, `average`, `derive`, `solve`, `pretrain`, ..."),
             _number("start_s", "when it was asked for"),
             _number("end_s", "when it was over, for whatever reason; missing while running", missing=True),
             _number("flops", "floating-point operations of the whole job"),

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from .device import Device
     from .environment import Environment, draw_environment, load_data
     from .offline import Offline
-    from .payload import Bundle, Lineage, Message, Model
-    from .training import Training
+    from .payload import Bundle, Lineage, Message, Model, Patch
+    from .training import Method, Training
     from .verbs import Gathered, Verb
     from .world import World
 
@@ -24,8 +24,10 @@ _HOME = {
     "Gathered": "verbs",
     "Lineage": "payload",
     "Message": "payload",
+    "Method": "training",
     "Model": "payload",
     "Offline": "offline",
+    "Patch": "payload",
     "Training": "training",
     "Verb": "verbs",
     "World": "world",
@@ -41,8 +43,10 @@ __all__ = [
     "Gathered",
     "Lineage",
     "Message",
+    "Method",
     "Model",
     "Offline",
+    "Patch",
     "Training",
     "Verb",
     "World",

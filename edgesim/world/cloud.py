@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..signals import Signal
 from .energy import EnergyMeter
 from .payload import Model
-from .training import Workshop
+from .training import Method, Workshop
 from .verbs import Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
     from ..data import Samples
+    from ..models import Architecture
     from .device import Device
     from .payload import Payload
     from .verbs import Gather
@@ -67,6 +68,7 @@ class Cloud:
         accumulate: int | None = None,
         learning_rate: float | None = None,
         optimizer: str | None = None,
+        method: Method | None = None,
         tag: str | int | None = None,
     ) -> Verb[Model]:
         """Train ``model`` in the cloud on samples that were uploaded, all sets together.
@@ -83,7 +85,7 @@ class Cloud:
             learning_rate=learning_rate,
             optimizer=optimizer,
         )
-        return Verb(self._world.env, self._shop.train(model, data, how, tag, self._world.now))
+        return Verb(self._world.env, self._shop.train(model, data, how, method, tag, self._world.now))
 
     def average(
         self,
@@ -105,6 +107,39 @@ class Cloud:
         """
         given = None if weights is None else list(weights)
         return Verb(self._world.env, self._shop.average(list(models), given, tag, self._world.now))
+
+    def derive(
+        self,
+        sources: Sequence[Model],
+        function: Callable[..., Any],
+        architecture: Architecture,
+        *,
+        flops: float = 0.0,
+        scored: Sequence[Samples] = (),
+        tag: str | int | None = None,
+        **parameters: Any,
+    ) -> Verb[Model]:
+        """Make a model out of models by the learner's own arithmetic on their weights: take apart, merge, average.
+
+        Parameters
+        ----------
+        sources
+            At least one; the new model descends from all of them.
+        function
+            A job ``f(*states, **parameters)`` that gives the new weights.
+        architecture
+            Of the new model.
+        flops
+            What it costs; selecting and copying cost nothing.
+        scored
+            Samples that took part by their scores alone: they go into ``Model.scored``.
+        tag
+            Names the job; by default they are counted.
+        parameters
+            Of the function.
+        """
+        steps = self._shop.derive(sources, function, architecture, flops, scored, parameters, tag, self._world.now)
+        return Verb(self._world.env, steps)
 
     def solve(self, flops: float, *, tag: str | int | None = None) -> Verb[None]:
         """Spend a declared number of FLOPs on a decision (an assignment, a knapsack): never a solver's wall time."""

@@ -12,15 +12,16 @@ from .. import models
 from ..data import Samples
 from ..signals import Signal
 from .energy import EnergyMeter, Power
-from .payload import Bundle, Message, Model, Payload
+from .payload import Bundle, Message, Model, Patch, Payload
 from .radio import Radio, Shipment
-from .training import Workshop
+from .training import Method, Workshop
 from .verbs import Steps, Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
     from ..data import DataStream
     from ..jobs import Handle
+    from ..models import Architecture
     from .network import Link
     from .world import World
 
@@ -197,6 +198,7 @@ class Device:
         accumulate: int | None = None,
         learning_rate: float | None = None,
         optimizer: str | None = None,
+        method: Method | None = None,
         tag: str | int | None = None,
     ) -> Verb[Model]:
         """Train ``model`` here; the verb's value is the new model.
@@ -209,6 +211,8 @@ class Device:
             Samples that are here; by default all labelled ones in the buffer now.
         epochs, batch_size, accumulate, learning_rate, optimizer
             See ``Training``; what is not given is the scenario's ``training``.
+        method
+            The learner's own way to train; by default by cross-entropy.
         tag
             Names the job and its random stream, e.g. the round; by default the device's jobs are counted.
 
@@ -225,7 +229,7 @@ class Device:
             optimizer=optimizer,
         )
         data = [self.samples() if on is None else on]
-        return Verb(self._world.env, self._shop.train(model, data, how, tag, self._world.now))
+        return Verb(self._world.env, self._shop.train(model, data, how, method, tag, self._world.now))
 
     def score(
         self,
@@ -243,12 +247,27 @@ class Device:
         data = [self.samples() if on is None else on]
         return Verb(self._world.env, self._shop.score(model, data, function, parameters, tag, self._world.now))
 
+    def derive(
+        self,
+        sources: Sequence[Model],
+        function: Callable[..., Any],
+        architecture: Architecture,
+        *,
+        flops: float = 0.0,
+        scored: Sequence[Samples] = (),
+        tag: str | int | None = None,
+        **parameters: Any,
+    ) -> Verb[Model]:
+        """Make a model out of models that are here; see ``Cloud.derive``."""
+        steps = self._shop.derive(sources, function, architecture, flops, scored, parameters, tag, self._world.now)
+        return Verb(self._world.env, steps)
+
     def upload(self, payload: Payload) -> Verb[Any]:
-        """Send a model, samples, a message or a bundle to the cloud; the verb's value is the payload, there."""
+        """Send a model, a patch, samples, a message or a bundle to the cloud; the value is what arrives there."""
         return Verb(self._world.env, self._upload(payload))
 
     def download(self, payload: Payload) -> Verb[Any]:
-        """Fetch a model, a message or a bundle from the cloud; the verb's value is the payload, here."""
+        """Fetch a model, a patch, a message or a bundle from the cloud; the value is what arrives here."""
         world = self._world
         links = [world.cloud.egress, self._down]
         shipments = _shipments(self, "cloud", "down", payload)
@@ -427,6 +446,9 @@ def _shipments(device: Device, peer: str, direction: str, payload: Payload) -> l
     if isinstance(payload, Model):
         size_bytes = world.weight_bytes(payload.architecture)
         return [Shipment(transfer_id, device.name, peer, direction, "weights", size_bytes, payload.id)]
+    if isinstance(payload, Patch):
+        size_bytes = world.tensor_bytes(payload.tensors)
+        return [Shipment(transfer_id, device.name, peer, direction, "weights", size_bytes, payload.model.id)]
     if isinstance(payload, Message):
         return [Shipment(transfer_id, device.name, peer, direction, "control", payload.size_bytes)]
     taken = len(payload.view) > 0

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import models
 from ..jobs import Label, Plane
 from ..models import Architecture
 from ..seeds import stream_seed
 from .payload import Model
-from .training import Training
+from .training import Method, Training
 from .worker import Work
 
 if TYPE_CHECKING:
     from ..data import View
+    from ..jobs import Handle
     from .environment import Environment
 
 
@@ -74,15 +76,17 @@ class Offline:
         )
         return self.train(self.untrained(), training, name="pretrained")
 
-    def train(self, model: Model, training: Training, *, name: str) -> Model:
-        """Train ``model`` on the proxy data; the new model is called ``name``."""
+    def train(self, model: Model, training: Training, *, name: str, method: Method | None = None) -> Model:
+        """Train ``model`` on the proxy data, by default by cross-entropy; the new model is called ``name``."""
         from ..jobs.arithmetic import train
 
         proxy = self.proxy
         costs = models.cost(model.architecture)
+        method = method or Method(train)
         state = self.plane.submit(
-            train,
+            method.function,
             model.state,
+            *method.inputs,
             proxy,
             label=Label(self.label, "cloud", 0.0, name),
             seed=stream_seed(self.environment.seed, "pretrain", model.architecture.key, name),
@@ -92,6 +96,7 @@ class Offline:
             accumulate=training.accumulate,
             learning_rate=training.learning_rate,
             optimizer=training.optimizer,
+            **method.parameters,
         )
         self.work.append(
             Work(
@@ -106,3 +111,59 @@ class Offline:
             )
         )
         return Model(name, model.architecture, state.part("state"))
+
+    def derive(
+        self,
+        sources: Sequence[Model],
+        function: Callable[..., Any],
+        architecture: Architecture,
+        *,
+        name: str,
+        **parameters: Any,
+    ) -> Model:
+        """Make a model called ``name`` out of models, by a job on their weights; see ``Cloud.derive``."""
+        state = self.plane.submit(
+            function,
+            *[model.state for model in sources],
+            label=Label(self.label, "cloud", 0.0, name),
+            seed=stream_seed(self.environment.seed, "derive", architecture.key, name),
+            **parameters,
+        )
+        inputs = tuple(model.id for model in sources)
+        self.work.append(
+            Work(
+                job_id=f"offline/derive/{name}",
+                kind="derive",
+                flops=0.0,
+                memory_bytes=2 * models.weight_bytes(architecture),
+                input_model_ids=inputs,
+                output_model_id=name,
+            )
+        )
+        return Model(name, architecture, state)
+
+    def score(self, model: Model, function: Callable[..., Any], *, name: str, **parameters: Any) -> Handle:
+        """Run ``model`` forward over the proxy data; see ``Device.score``."""
+        costs = models.cost(model.architecture)
+        samples = len(self.proxy)
+        scores = self.plane.submit(
+            function,
+            model.state,
+            self.proxy,
+            label=Label(self.label, "cloud", 0.0, name),
+            seed=stream_seed(self.environment.seed, "score", model.architecture.key, name),
+            architecture=model.architecture,
+            **parameters,
+        )
+        self.work.append(
+            Work(
+                job_id=f"offline/score/{name}",
+                kind="score",
+                flops=samples * costs.forward_flops_per_sample,
+                memory_bytes=costs.inference_memory_bytes,
+                samples=samples,
+                batch_size=1,
+                input_model_ids=(model.id,),
+            )
+        )
+        return scores

@@ -10,7 +10,7 @@ from ..data import Samples
 
 if TYPE_CHECKING:
     from ..jobs import Handle
-    from ..models import Architecture
+    from ..models import Architecture, TensorSpec
 
 
 class Lineage:
@@ -91,6 +91,22 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """A model of which the receiver has a part already: only some tensors travel, and the model is there.
+
+    Attributes
+    ----------
+    model
+        What the receiver has afterwards.
+    tensors
+        What travels, as it would stand in a file of its own; may be empty.
+    """
+
+    model: Model
+    tensors: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Message:
     """A control message: what it holds, and its size on the wire (``size_bytes``, at least 0)."""
 
@@ -105,8 +121,8 @@ class Bundle:
     parts: tuple[Part, ...]
 
 
-Part = Model | Samples | Message
+Part = Model | Patch | Samples | Message
 """What can be sent on its own or in a bundle."""
 
-Payload = Model | Samples | Message | Bundle
+Payload = Model | Patch | Samples | Message | Bundle
 """What can be sent."""

@@ -7,8 +7,8 @@ plane in the same instant, so virtual time never waits for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import models
@@ -20,6 +20,7 @@ from .worker import Work, Worker, phases_of
 if TYPE_CHECKING:
     from ..data import Samples
     from ..jobs import Handle
+    from ..models import Architecture
     from .names import Names
 
 
@@ -62,6 +63,26 @@ class Training:
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Method:
+    """A learner's own way to train: what it computes; what it costs is counted as for any training.
+
+    Attributes
+    ----------
+    function
+        A job ``f(state, *inputs, *views, architecture, epochs, batch_size, accumulate, learning_rate, optimizer,
+        seed, **parameters)`` that returns ``Trained`` (see ``edgesim.jobs.arithmetic.train``).
+    inputs
+        Handles that it reads besides.
+    parameters
+        Its own parameters.
+    """
+
+    function: Callable[..., Any]
+    inputs: tuple[Handle, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Workshop:
     """Where one node's computing verbs happen.
@@ -93,7 +114,13 @@ class Workshop:
     memory_overhead_bytes: int = 0
 
     def train(
-        self, model: Model, data: Sequence[Samples], how: Training, tag: str | int | None, now_s: float
+        self,
+        model: Model,
+        data: Sequence[Samples],
+        how: Training,
+        method: Method | None,
+        tag: str | int | None,
+        now_s: float,
     ) -> Steps[Model]:
         """Train ``model`` on all of ``data`` together; see ``Device.train``."""
         from ..jobs.arithmetic import train
@@ -113,9 +140,11 @@ class Workshop:
             input_model_ids=(model.id,),
             output_model_id=job_id,
         )
+        method = method or Method(train)
         state = self.plane.submit(
-            train,
+            method.function,
             model.state,
+            *method.inputs,
             *[samples.view for samples in data],
             label=Label(self.learner, self.node, now_s, job_id),
             seed=seed,
@@ -125,6 +154,7 @@ class Workshop:
             accumulate=how.accumulate,
             learning_rate=how.learning_rate,
             optimizer=how.optimizer,
+            **method.parameters,
         )
         yield from self.worker.compute(work)
         return Model(
@@ -171,6 +201,45 @@ class Workshop:
             state,
             Lineage.merged(model.lineage for model in summands),
             Lineage.merged(model.scored for model in summands),
+        )
+
+    def derive(
+        self,
+        sources: Sequence[Model],
+        function: Callable[..., Any],
+        architecture: Architecture,
+        flops: float,
+        scored: Sequence[Samples],
+        parameters: Mapping[str, Any],
+        tag: str | int | None,
+        now_s: float,
+    ) -> Steps[Model]:
+        """Make a model out of ``sources`` by a function of their weights; see ``Cloud.derive``."""
+        if not sources:
+            raise ValueError("derive() needs at least one model")
+        job_id, seed = self.names.new("derive", self.node, tag)
+        work = Work(
+            job_id=job_id,
+            kind="derive",
+            flops=flops,
+            memory_bytes=2 * models.weight_bytes(architecture),  # the new weights, and one source at a time
+            input_model_ids=tuple(model.id for model in sources),
+            output_model_id=job_id,
+        )
+        state = self.plane.submit(
+            function,
+            *[model.state for model in sources],
+            label=Label(self.learner, self.node, now_s, job_id),
+            seed=seed,
+            **parameters,
+        )
+        yield from self.worker.compute(work)
+        return Model(
+            job_id,
+            architecture,
+            state,
+            Lineage.merged(model.lineage for model in sources),
+            Lineage.merged(model.scored for model in sources).with_samples(phases_of(scored)),
         )
 
     def score(

@@ -13,7 +13,7 @@ from simpy.events import Event, Process
 
 from ..errors import UserError
 from ..jobs import Label, Plane
-from ..models import Architecture, weight_bytes
+from ..models import Architecture, TensorSpec, payload_bytes, weight_bytes
 from ..tables import WorldTables
 from .cloud import Cloud
 from .device import Device
@@ -22,7 +22,7 @@ from .environment import Environment
 from .names import Names
 from .network import Network
 from .offline import Offline
-from .payload import Bundle, Lineage, Model, Part, Payload
+from .payload import Bundle, Lineage, Model, Part, Patch, Payload
 from .priorities import ENVIRONMENT, LEARNER
 from .recorder import Recorder
 from .schedule import Clock, call_at
@@ -151,6 +151,10 @@ class World:
         """Bytes of a model on the wire, as the scenario's codec packs it."""
         return weight_bytes(architecture, self._codec)
 
+    def tensor_bytes(self, tensors: Iterable[TensorSpec]) -> int:
+        """Bytes of some tensors on the wire, as a file of their own."""
+        return payload_bytes(tensors, self._codec)
+
     def unpacked(self, payload: Payload, device: str) -> Payload:
         """What arrives when ``payload`` was sent: the same, or what the scenario's codec leaves of its weights."""
         if self._codec == "fp32":
@@ -160,6 +164,10 @@ class World:
         return self._unpacked(payload, device)
 
     def _unpacked(self, payload: Part, device: str) -> Part:
+        if isinstance(payload, Patch):
+            model = self._unpacked(payload.model, device)
+            assert isinstance(model, Model)
+            return replace(payload, model=model)
         if not isinstance(payload, Model):
             return payload
         from ..jobs.arithmetic import transcode
