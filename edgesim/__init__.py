@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .scenario import Scenario, hours, minutes, seconds
     from .simulation import Progress, load_scenario, run
     from .trigger import Trigger
-    from .world import Bundle, Cloud, Device, Gathered, Message, Model, Offline, Verb, World
+    from .world import Bundle, Cloud, Device, Gathered, Message, Method, Model, Offline, Patch, Verb, World
 
 __version__ = "0.1.0"
 
@@ -46,8 +46,10 @@ _LAZY = {
     "Learner": "edgesim.learner",
     "LearnerParams": "edgesim.learner",
     "Message": "edgesim.world",
+    "Method": "edgesim.world",
     "Model": "edgesim.world",
     "Offline": "edgesim.world",
+    "Patch": "edgesim.world",
     "Progress": "edgesim.simulation",
     "Samples": "edgesim.data",
     "Scenario": "edgesim.scenario",
@@ -76,10 +78,12 @@ __all__ = [
     "LearnerFailure",
     "LearnerParams",
     "Message",
+    "Method",
     "Model",
     "NeedsValues",
     "Offline",
     "OutOfMemory",
+    "Patch",
     "Progress",
     "Samples",
     "Scenario",
