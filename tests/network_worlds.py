@@ -137,7 +137,7 @@ class Play:
         assert transfer.value.end_s == self.env.now
         self.ends[number] = ("delivered", transfer.value.end_s, transfer.sent_bytes)
 
-    def to_the_end(self, horizon_s: float = 600.0) -> dict[int, tuple[str, float, float]]:
+    def to_the_end(self, horizon_s: float = 600.123) -> dict[int, tuple[str, float, float]]:
         """How, when and after how many bytes each flow ended; those that never end are missing."""
         self.env.run(self.world.start_s + horizon_s)
         return self.ends
