@@ -9,7 +9,16 @@ from simpy.events import Event, EventPriority
 
 
 class Clock(Environment):
-    """SimPy's environment, which can also be told that nothing happens until a given time."""
+    """SimPy's environment, which can also go on for a while and be told that nothing happens until a given time."""
+
+    def advance(self, until_s: float, events: int) -> bool:
+        """Let at most ``events`` events happen that are due before ``until_s``; tells whether there may be more."""
+        step, queue = self.step, self._queue
+        for _ in range(events):
+            if not queue or queue[0][0] >= until_s:
+                return False
+            step()
+        return True
 
     def jump(self, time_s: float) -> None:
         """Set the time to ``time_s``, where no event is due before that."""
