@@ -8,15 +8,16 @@ censoring.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from analysis.recovery import recoveries
-from analysis.worlds import DEVICE, per_row, shared_groups
+from analysis.worlds import DEVICE, Flags, Floats, per_row, shared_groups
 
-MEASURES = ("reaction", "deployment", "cohort_deployment", "score_deployment", "recovery")
+MEASURES = ("detection", "reaction", "deployment", "cohort_deployment", "score_deployment", "recovery")
 """What is timed from a drift on, each in a column ``<measure>_s`` of :func:`episodes`."""
 
 
@@ -45,15 +46,18 @@ class RecoveryRule:
 
 
 def episodes(
-    drifts: pd.DataFrame,
-    computations: pd.DataFrame,
-    deployments: pd.DataFrame,
-    accuracy: pd.DataFrame,
-    availability: pd.DataFrame,
-    worlds: pd.DataFrame,
-    rule: RecoveryRule | None = None,
+    tables: Mapping[str, pd.DataFrame], worlds: pd.DataFrame, rule: RecoveryRule | None = None
 ) -> pd.DataFrame:
     """Time what followed each drift on each device.
+
+    Parameters
+    ----------
+    tables
+        By name: ``drifts``, ``computations``, ``deployments``, ``accuracy``, ``availability``, ``detections``.
+    worlds
+        See :mod:`analysis.worlds`.
+    rule
+        When a device counts as recovered.
 
     Returns
     -------
@@ -63,6 +67,8 @@ def episodes(
 
         - ``until_s``, ``ends_by`` ("drift" or "horizon"): how far it is followed;
         - ``battery_s``: when the battery died for good within it, NaN if it did not;
+        - ``watched``: whether a detector was set up on the device by then; ``detection_s``: from the drift to its first
+          alarm credited to it;
         - ``reaction_s``: from the drift to the start of the first job that trained on a sample of this device
         taken
           after it and gave a model (a killed job informs nothing);
@@ -76,27 +82,29 @@ def episodes(
         NaN in a time: not seen by ``until_s`` (of ``recovery_s``: see ``outcome``).
     """
     rule = rule or RecoveryRule()
+    drifts = tables["drifts"]
     found = _openings(drifts, worlds)
-    found["battery_s"] = _battery_death(found, availability)
-    found["reaction_s"] = _first(found, _informing_jobs(computations))
+    found["battery_s"] = _battery_death(found, tables["availability"])
+    found["watched"], found["detection_s"] = _detected(found, tables["detections"])
+    found["reaction_s"] = _first(found, _informing_jobs(tables["computations"]))
     for column, name in (
         ("informed_by", "deployment_s"),
         ("cohort_informed_by", "cohort_deployment_s"),
         ("score_informed_by", "score_deployment_s"),
     ):
-        found[name] = _first(found, _informed_models(deployments, drifts, column))
-    levels = recoveries(found, drifts, accuracy, worlds, rule.epsilon, rule.window_s, rule.hold_s, rule.ideal)
+        found[name] = _first(found, _informed_models(tables["deployments"], drifts, column))
+    levels = recoveries(found, drifts, tables["accuracy"], worlds, rule.epsilon, rule.window_s, rule.hold_s, rule.ideal)
     return found.merge(levels, on=[*DEVICE, "time_s"], how="left", validate="many_to_one")
 
 
 def observations(episodes: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return the durations of one measure as survival data: what was seen, and what was censored.
 
-    For ``recovery`` only episodes with a drop count (an unaffected one is no recovery of 0 s) and only those
-    whose accuracy was measured. A device whose battery died stays among those that have not recovered until
-    the episode's own end: that end is known in advance (the next drift, the horizon), so the Kaplan-Meier
-    estimate on these data is the cumulative incidence under the competing event (Fine and Gray 1999, section
-    3.1, "censoring complete").
+    For ``detection`` only episodes on devices with a detector count. For ``recovery`` only episodes with a drop count
+    (an unaffected one is no recovery of 0 s) and only those whose accuracy was measured. A device whose battery died
+    stays among those that have not recovered until the episode's own end: that end is known in advance (the next drift,
+    the horizon), so the Kaplan-Meier estimate on these data is the cumulative incidence under the competing event (Fine
+    and Gray 1999, section 3.1, "censoring complete").
 
     Returns
     -------
@@ -108,6 +116,8 @@ def observations(episodes: pd.DataFrame, measure: str) -> pd.DataFrame:
     rows = episodes
     if measure == "recovery":
         rows = rows[rows["outcome"].isin(["recovered", "censored", "battery"])]
+    if measure == "detection":
+        rows = rows[rows["watched"]]
     observed = rows[f"{measure}_s"].notna()
     duration = rows[f"{measure}_s"].fillna(rows["until_s"] - rows["time_s"])
     return rows[DEVICE].assign(duration_s=duration, observed=observed).reset_index(drop=True)
@@ -142,6 +152,19 @@ def _battery_death(episodes: pd.DataFrame, availability: pd.DataFrame) -> pd.Ser
     ).sort_values("_row")
     dead = ((last["state"] == "offline") & (last["cause"] == "battery")).to_numpy()
     return pd.Series(np.where(dead, np.maximum(last["since_s"], episodes["time_s"].to_numpy()), np.nan))
+
+
+def _detected(episodes: pd.DataFrame, detections: pd.DataFrame) -> tuple[Flags, Floats]:
+    """Whether each episode's device was watched when it opened, and after how long the alarm came (NaN: it did not)."""
+    one, other = shared_groups(episodes, detections, DEVICE)
+    armed_s = np.full(max(one.max(initial=-1), other.max(initial=-1)) + 1, np.inf)
+    armed = (detections["event"] == "armed").to_numpy(bool)
+    np.minimum.at(armed_s, other[armed], detections["time_s"].to_numpy()[armed])
+    world = ["learner", "seed", "drift_id"]
+    alarms = detections.loc[detections["event"] == "detection", [*world, "delay_s"]].drop_duplicates(world)
+    delay_s = episodes[world].merge(alarms, on=world, how="left")["delay_s"].to_numpy(np.float64)
+    within = episodes["time_s"].to_numpy() + delay_s <= episodes["until_s"].to_numpy()
+    return armed_s[one] <= episodes["time_s"].to_numpy(), np.where(within, delay_s, np.nan)
 
 
 def _informing_jobs(computations: pd.DataFrame) -> pd.DataFrame:

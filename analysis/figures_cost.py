@@ -33,6 +33,7 @@ from analysis.survival import curve
 from edgesim.tables import UserError
 
 _DONE = {
+    "detection": ("Detection", "not yet detected"),
     "reaction": ("Reaction", "not yet training"),
     "deployment": ("Deployment", "without an informed model"),
     "cohort_deployment": ("Deployment (cohort)", "without a model informed by its cohort"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,6 +33,14 @@ from edgesim.tables import UserError
 _MOMENTS = 1200
 """At how many moments curves are drawn where they change more often than that."""
 
+_DEVICES = 2000
+"""Of how many devices (over all seeds) a mean and a band are drawn; of more, so many are chosen evenly."""
+
+_ROWS = 200
+"""Of how many devices a heat map has rows."""
+
+_Key = TypeVar("_Key")
+
 _CELLS = 4_000_000
 """Devices times moments for which a band is computed; beyond it fewer moments are."""
 
@@ -44,10 +54,15 @@ def plot_accuracy(runs: Runs, ax: Axes | None = None, *, band: bool = True) -> F
     figure, ax = canvas(ax)
     unit_s, unit = time_unit(run.horizon_s)
     colour, width = colours(run.learners), widths(run.learners)
+    thinned = False
     for learner in run.learners:
         own = run.spans[run.spans["learner"] == learner]
-        times_s = _moments(own, run.horizon_s)
-        values = _devices_at(own, times_s)
+        pairs = own[["seed", "device"]].drop_duplicates()
+        every = list(zip(pairs["seed"].tolist(), pairs["device"].tolist(), strict=True))
+        drawn = _thinned(every, _DEVICES)
+        thinned |= len(drawn) < len(every)
+        times_s = _moments(own, run.horizon_s, len(drawn))
+        values = _devices_at(own, drawn, times_s)
         known = ~np.isnan(values).all(axis=0)
         if not known.any():
             continue
@@ -68,7 +83,8 @@ def plot_accuracy(runs: Runs, ax: Axes | None = None, *, band: bool = True) -> F
     middle = "; band: middle 80 % of the devices" if band else ""
     dress(ax, "Accuracy over time", f"time ({unit})", "accuracy")
     legend_above(ax)
-    note(ax, f"mean over devices{_of_seeds(run)}{middle}")
+    some = f"{_DEVICES:,} evenly chosen " if thinned else ""
+    note(ax, f"mean over {some}devices{_of_seeds(run)}{middle}")
     return figure
 
 
@@ -102,18 +118,19 @@ def plot_bytes(runs: Runs, ax: Axes | None = None, *, direction: str | None = No
 def plot_devices(runs: Runs, ax: Axes | None = None, *, learner: str | None = None, seed: int | None = None) -> Figure:
     """Draw the accuracy of each device over time as a heat map, a row a device, for one learner and seed.
 
-    By default the last learner and the first seed of the run. A device's drifts are black ticks in its row; grey is
-    not measured.
+    By default the last learner and the first seed of the run. Of more than 200 devices 200 are drawn, evenly chosen. A
+    device's drifts are black ticks in its row; grey is not measured.
     """
     run = one_scenario(runs)
     learner, seed = chosen_world(run, learner, seed)
     own = run.spans[(run.spans["learner"] == learner) & (run.spans["seed"] == seed)]
     drifts = run.drifts[(run.drifts["learner"] == learner) & (run.drifts["seed"] == seed) & run.drifts["opens_episode"]]
-    devices = list(dict.fromkeys([*own["device"], *drifts["device"]]))
+    devices = _thinned(list(dict.fromkeys([*own["device"], *drifts["device"]])), _ROWS)
+    drifts = drifts[drifts["device"].isin(devices)]
     figure, ax = canvas(ax, (8.0, min(9.0, 1.8 + 0.24 * max(len(devices), 4))))
     unit_s, unit = time_unit(run.horizon_s)
     edges_s = np.linspace(0.0, run.horizon_s, _MOMENTS // 2 + 1)
-    values = _devices_at(own, edges_s[:-1], devices)
+    values = _devices_at(own, [(seed, device) for device in devices], edges_s[:-1])
     ax.set_facecolor(NOT_MEASURED)
     if devices and not np.isnan(values).all():
         mesh = ax.pcolormesh(
@@ -162,30 +179,33 @@ def chosen_world(run: Run, learner: str | None, seed: int | None) -> tuple[str, 
     return str(last["learner"]), int(last["seed"])
 
 
-def _moments(spans: pd.DataFrame, horizon_s: float) -> Floats:
+def _moments(spans: pd.DataFrame, horizon_s: float, devices: int) -> Floats:
     """The moments at which a mean changes, or evenly spaced ones where those are too many."""
     times_s = np.unique(np.concatenate([[0.0, horizon_s], spans["start_s"].to_numpy(), spans["end_s"].to_numpy()]))
-    devices = max(1, len(spans[["seed", "device"]].drop_duplicates()))
-    limit = min(_MOMENTS, max(50, _CELLS // devices))
+    limit = min(_MOMENTS, max(50, _CELLS // max(devices, 1)))
     return times_s if len(times_s) <= limit else np.linspace(0.0, horizon_s, limit)
 
 
-def _devices_at(spans: pd.DataFrame, times_s: Floats, devices: list[str] | None = None) -> Floats:
-    """Each device's accuracy at each moment: (device, time); NaN where it is not measured or unserved throughout."""
+def _thinned(keys: list[_Key], limit: int) -> list[_Key]:
+    """All keys, or that many of them, evenly spaced in their order."""
+    if len(keys) <= limit:
+        return keys
+    return [keys[place] for place in np.linspace(0, len(keys) - 1, limit).astype(int)]
+
+
+def _devices_at(spans: pd.DataFrame, keys: list[tuple[int, str]], times_s: Floats) -> Floats:
+    """The accuracy of each (seed, device) at each moment: (device, time); NaN where not measured or unserved."""
     served = spans[spans["served_s"] > 0]
-    keys = [(0, device) for device in devices] if devices is not None else []
-    grouped = dict(iter(served.groupby(["seed", "device"], sort=False)))
-    if devices is not None:
-        grouped = {(0, device): rows for (_, device), rows in grouped.items()}
-    values = np.full((len(keys or grouped), len(times_s)), np.nan)
-    for row, key in enumerate(keys or grouped):
-        if key not in grouped:
+    rows_of = served.groupby(["seed", "device"], sort=False).indices
+    start_s, end_s, accuracy = (served[name].to_numpy() for name in ("start_s", "end_s", "accuracy"))
+    values = np.full((len(keys), len(times_s)), np.nan)
+    for row, key in enumerate(keys):
+        own = rows_of.get(key)
+        if own is None:
             continue
-        own = grouped[key]
-        start_s, end_s = own["start_s"].to_numpy(), own["end_s"].to_numpy()
-        place = np.searchsorted(start_s, times_s, side="right") - 1
-        inside = (place >= 0) & (times_s < end_s[place])
-        values[row, inside] = own["accuracy"].to_numpy()[place[inside]]
+        place = np.searchsorted(start_s[own], times_s, side="right") - 1
+        inside = (place >= 0) & (times_s < end_s[own][place])
+        values[row, inside] = accuracy[own][place[inside]]
     return values
 
 

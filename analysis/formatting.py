@@ -24,6 +24,7 @@ _STEPS: dict[str, tuple[tuple[float, float, str], ...]] = {
     "ratio": ((0.0, 0.01, "%"),),
     "points": ((0.0, 0.01, "points"),),
     "count": ((0.0, 1.0, ""),),
+    "1/h": ((0.0, 1.0, "/h"),),
 }
 
 

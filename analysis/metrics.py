@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["ratio", "s", "bytes", "J", "FLOP", "count"]
+Unit = Literal["ratio", "s", "bytes", "J", "FLOP", "count", "1/h"]
 Better = Literal["higher", "lower", ""]
 Over = Literal["seeds", "median", "restricted mean"]
 
@@ -115,6 +115,26 @@ _METRICS = (
         "backward transfer",
         "mean over devices and retained old views of (accuracy at the end - when that data was last current)",
         signed=True,
+    ),
+    *_latency(
+        "detection",
+        "from a drift to the first alarm of the device's detector, where one was set up by then",
+    ),
+    Metric(
+        "missed_ratio",
+        "ratio",
+        "lower",
+        "missed",
+        "share of the episodes on devices with a detector that it did not notice before the device's next drift or the "
+        "end",
+    ),
+    Metric(
+        "false_alarms_per_h",
+        "1/h",
+        "lower",
+        "false alarms",
+        "alarms before a device's first drift, per hour of watching until then; after it an alarm cannot be told from "
+        "a late one",
     ),
     *_latency(
         "reaction", "from a drift to the start of the first job that trains on the device's samples taken after it"

@@ -145,6 +145,11 @@ class Run:
         return self._read("accuracy")
 
     @cached_property
+    def detections(self) -> pd.DataFrame:
+        """The table ``detections``."""
+        return self._read("detections")
+
+    @cached_property
     def memory(self) -> pd.DataFrame:
         """The table ``memory``."""
         return self._read("memory")
@@ -184,9 +189,7 @@ class Run:
     @cached_property
     def episodes(self) -> pd.DataFrame:
         """What followed each drift on each device (:func:`analysis.episodes.episodes`)."""
-        return episodes(
-            self.drifts, self.computations, self.deployments, self.accuracy, self.availability, self.worlds, self.rule
-        )
+        return episodes(self.tables, self.worlds, self.rule)
 
     @cached_property
     def fleet(self) -> pd.DataFrame:

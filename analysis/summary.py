@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis import accuracy, communication, resources, survival
+from analysis import accuracy, communication, detection, resources, survival
 from analysis.episodes import observations
 from analysis.intervals import Interval, mean_interval
 from analysis.metrics import METRICS
 from analysis.worlds import WORLD, index, ratio, total
 
-TIMED = ("reaction", "deployment", "recovery")
+TIMED = ("detection", "reaction", "deployment", "recovery")
 """The adaptation latencies of a summary."""
 
 
@@ -45,6 +45,8 @@ def seed_metrics(
     columns = {
         **_accuracy(tables["accuracy"], worlds, spans),
         **_latency(worlds, episodes),
+        "missed_ratio": detection.missed_ratio(episodes, worlds),
+        "false_alarms_per_h": detection.false_alarms_per_h(tables["detections"], tables["drifts"], worlds),
         **_communication(tables["transfers"], tables["serving"], worlds),
         **_resources(tables, worlds),
     }

@@ -49,7 +49,7 @@ def write(folder: Path, rows: int) -> int:
 
 def fill(world, rounds):  # type: ignore[no-untyped-def]
     transfer, job, memory = world.adder("transfers"), world.adder("computations"), world.adder("memory")
-    deploy, right, drift = world.adder("deployments"), world.adder("accuracy"), world.adder("drifts")
+    deploy, right = world.adder("deployments"), world.adder("accuracy")
     names = [f"device-{n}" for n in range(DEVICES)]
     phase = 0
     for n in range(rounds):
@@ -58,7 +58,9 @@ def fill(world, rounds):  # type: ignore[no-untyped-def]
             phase += 1
             for d in names:
                 key = f"{d}/{phase}"
-                drift(key, key, f"c{phase}", "dusk", d, now, phase, 1, 1, True, "feature", 0, "")
+                world.add("drifts", drift_id=key, episode_id=key, cohort_id=f"c{phase}", name="dusk", device=d, time_s=now,
+                          phase=phase, step=1, steps=1, opens_episode=True, undo=False, kind="feature",
+                          replaced_samples=0, detail="")  # fmt: skip
                 right(d, now, "drift", "current", "device", f"m{n}", 100, 50, 0.5, 1.5)
         for k, d in enumerate(names):
             share = 0.5 + 0.4 * ((n * 7 + k) % 50) / 50

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from written_runs import WrittenRun
 
@@ -287,7 +287,7 @@ def test_a_drift_after_the_frontier_is_no_episode(tmp_path: Path) -> None:
 
 
 def test_an_unknown_measure_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no measure 'speed': one of reaction, deployment"):
+    with pytest.raises(ValueError, match="no measure 'speed': one of detection, reaction, deployment"):
         observations(episodes(WrittenRun(tmp_path)), "speed")
 
 
@@ -315,6 +315,7 @@ def slow_recovery(
     return "censored", math.nan, 0
 
 
+@settings(max_examples=50)
 @given(
     changes=st.dictionaries(st.integers(1, 29), st.integers(0, 20), max_size=12),
     start=st.integers(0, 20),

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import survival
@@ -70,6 +70,7 @@ def test_nothing_observed_is_not_measured() -> None:
 durations = st.lists(st.tuples(st.integers(1, 20).map(float), st.booleans()), min_size=1, max_size=30)
 
 
+@settings(max_examples=50)
 @given(rows=durations)
 def test_the_curve_median_and_restricted_mean_equal_lifelines(rows: list[tuple[float, bool]]) -> None:
     with warnings.catch_warnings():
