@@ -58,8 +58,8 @@ def fill(world, rounds):  # type: ignore[no-untyped-def]
             phase += 1
             for d in names:
                 key = f"{d}/{phase}"
-                world.add("drifts", drift_id=key, episode_id=key, cohort_id=f"c{phase}", name="dusk", device=d, time_s=now,
-                          phase=phase, step=1, steps=1, opens_episode=True, undo=False, kind="feature",
+                world.add("drifts", drift_id=key, episode_id=key, cohort_id=f"c{phase}", name="dusk", device=d,
+                          time_s=now, phase=phase, step=1, steps=1, opens_episode=True, undo=False, kind="feature",
                           replaced_samples=0, detail="")  # fmt: skip
                 right(d, now, "drift", "current", "device", f"m{n}", 100, 50, 0.5, 1.5)
         for k, d in enumerate(names):
