@@ -19,11 +19,12 @@ class Alarm(Event):
     An alarm is never taken out of SimPy's queue: its owner remembers the one that counts and compares.
     """
 
+    _ok = True  # it is triggered from the start, like SimPy's Timeout
+    _value = None
+
     def __init__(self, env: Environment, time_s: float, priority: EventPriority, ring: Callable[[Event], None]) -> None:
         self.env = env
         self.callbacks = [ring]
-        self._value = None
-        self._ok = True
         now = env.now
         if time_s > now:
             delay_s = time_s - now

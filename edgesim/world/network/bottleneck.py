@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from .pool import ABOVE, BELOW, Pool, level_of
@@ -116,34 +117,46 @@ def settle(changed: Collection[Pool], stepped: Collection[Bottleneck], patience:
             pool.arm()
             return
     touched = dict.fromkeys(changed)
-    todo: dict[Bottleneck, None] = {}
+    unsettled = dict.fromkeys(bottleneck for bottleneck in stepped if len(bottleneck.pools) > 1)
     for bottleneck in stepped:
-        if len(bottleneck.pools) > 1:
-            todo[bottleneck] = None
         touched.update(bottleneck.pools)
     for pool in list(touched):
         pool.advance()
         shared = [bottleneck for bottleneck in pool.bottlenecks if len(bottleneck.pools) > 1]
         if shared:
-            todo.update(dict.fromkeys(shared))
+            unsettled.update(dict.fromkeys(shared))
         else:
             pool.level = pool.fill(min([bottleneck.capacity for bottleneck in pool.bottlenecks]))
-    visits, seen = 0, set(todo)
-    while todo:
-        if visits > patience * len(seen):
-            touched.update(settle_in_order(todo))
-            break
-        visits += 1
-        bottleneck = min(todo, key=_level)
-        del todo[bottleneck]
-        for pool in bottleneck.settle():
-            touched[pool] = None
-            for other in pool.bottlenecks:
-                if other is not bottleneck and len(other.pools) > 1:
-                    todo[other] = None
-                    seen.add(other)
+    if unsettled:
+        touched.update(_settle_together(unsettled, patience))
     for pool in touched:
         pool.arm()
+
+
+def _settle_together(unsettled: dict[Bottleneck, None], patience: int) -> dict[Pool, None]:
+    """Settle bottlenecks that share pools until nothing moves; the pools whose level changed."""
+    order = len(unsettled)
+    queue = [(bottleneck.level, number, bottleneck) for number, bottleneck in enumerate(unsettled)]
+    heapify(queue)
+    met = set(unsettled)
+    moved: dict[Pool, None] = {}
+    visits = 0
+    while queue:
+        visits += 1
+        if visits > patience * len(met):
+            moved.update(settle_in_order(unsettled))
+            break
+        bottleneck = heappop(queue)[2]
+        del unsettled[bottleneck]
+        for pool in bottleneck.settle():
+            moved[pool] = None
+            for other in pool.bottlenecks:
+                if other is not bottleneck and len(other.pools) > 1 and other not in unsettled:
+                    order += 1
+                    heappush(queue, (other.level, order, other))
+                    unsettled[other] = None
+                    met.add(other)
+    return moved
 
 
 def settle_in_order(start: Iterable[Bottleneck]) -> dict[Pool, None]:
@@ -178,7 +191,3 @@ def settle_in_order(start: Iterable[Bottleneck]) -> dict[Pool, None]:
     for pool in pools:
         pool.level = pool.bind(*pool.limits(None))
     return pools
-
-
-def _level(bottleneck: Bottleneck) -> float:
-    return bottleneck.level

@@ -185,8 +185,7 @@ class Network:
 
     def _finish(self, transfers: list[Transfer]) -> None:
         """All their bytes have arrived; they are in no queue any more."""
-        # First all are taken from their routes, then routes are looked at: they may be served differently now.
-        routes: dict[Route, None] = {}
+        routes: dict[Route, None] = {}  # looked at once all have left: a route may be served differently then
         for transfer in transfers:
             route = transfer.route
             if route is not None:  # else it was cancelled at this very instant
