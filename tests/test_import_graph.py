@@ -18,6 +18,7 @@ FLOORS = {
     "learners": 4,
     "edgesim.simulation": 3,
     "edgesim.run_folder": 3,
+    "edgesim.sweeps": 3,
     "edgesim.learner": 3,
     "edgesim.trigger": 3,
     "edgesim.detectors": 3,

@@ -72,6 +72,7 @@ def test_the_largest_width_is_the_full_model() -> None:
         assert architecture(task, 1.0) == architecture(task)
 
 
+@pytest.mark.slow
 def test_the_page_is_the_one_that_edgesim_profiles_prints() -> None:
     from edgesim.profiles.page import documentation
 

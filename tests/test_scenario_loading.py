@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from edgesim.errors import ScenarioError
 from edgesim.scenario import (
     Constant,
-    CsvTrace,
     NpzData,
     PositiveSeconds,
     Ratio,
+    Recording,
     SampleRange,
     Scenario,
     Steps,
@@ -141,8 +141,8 @@ def test_a_relative_path_is_relative_to_the_scenario_and_absolute_afterwards(
     assert scenario.data.options["path"] == str(file.parent / "data.npz")
     assert scenario.data.options["group"] == "subject"
     uplink = scenario.devices[0].uplink
-    assert isinstance(uplink, CsvTrace)
-    assert uplink.path == str(file.parent / "trace.csv")
+    assert isinstance(uplink, Recording)
+    assert uplink.paths == (str(file.parent / "trace.csv"),)
     assert uplink.signal() == Signal.steps([0, 0.5], [1e6, 2e6], period_s=1.0)
     elsewhere = file.parent / "elsewhere"
     elsewhere.mkdir()

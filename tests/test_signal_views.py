@@ -59,3 +59,17 @@ def test_a_deferred_signal_is_made_once_and_only_when_looked_at() -> None:
     assert signal.integral(0, 3) == 17.0
     assert signal == Signal.steps([0, 2], [5, 7], period_s=3)
     assert len(made) == 1
+
+
+@given(signal=signals, taken=st.lists(signals, max_size=2), at_s=st.floats(0, 40))
+def test_a_difference_is_what_is_left_and_never_below_its_bounds(
+    signal: Signal, taken: list[Signal], at_s: float
+) -> None:
+    left = Signal.difference(signal, *taken)
+    expected = max(0.0, signal.value(at_s) - sum(part.value(at_s) for part in taken))
+    assert left.value(at_s) == pytest.approx(expected)
+    assert left.lowest <= left.value(at_s) <= left.highest
+    long = Signal.steps([float(time) for time in range(100)], [float(time % 7) for time in range(100)])
+    walked = Signal.difference(long, *taken)
+    assert walked.lowest <= walked.value(at_s) <= walked.highest
+    assert walked.first_below(1.0, at_s) >= at_s

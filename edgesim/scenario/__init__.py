@@ -41,12 +41,12 @@ from edgesim.scenario.signal_specs import (
     BytesPerSecondSignal,
     BytesSignal,
     Constant,
-    CsvTrace,
     FlopsPerSecondSignal,
     PerSecondSignal,
     SignalSpec,
     Steps,
 )
+from edgesim.scenario.trace_specs import Recording
 from edgesim.scenario.units import (
     Bytes,
     BytesPerSecond,
@@ -77,7 +77,6 @@ __all__ = [
     "Cnn",
     "ConceptDrift",
     "Constant",
-    "CsvTrace",
     "DataSpec",
     "DeviceGroup",
     "DeviceNames",
@@ -112,6 +111,7 @@ __all__ = [
     "Ramp",
     "Ratio",
     "Record",
+    "Recording",
     "Redraw",
     "ReplacementDrift",
     "Resnet",

@@ -14,6 +14,8 @@ from edgesim.scenario.scenario import Scenario
 
 DRAFT = "http://json-schema.org/draft-07/schema#"  # what the YAML language server knows
 _REF = "#/definitions/{model}"
+SHARED = "x-definition"
+"""A schema with this key is written once, under the name that is its value."""
 _CODE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -61,11 +63,14 @@ def json_schema(learner_params: LearnerModels) -> dict[str, Any]:
     scenario = definitions.pop(_name(references[Scenario, "validation"]))
     described = scenario["properties"]["learners"].get("description", "")
     scenario["properties"]["learners"] = _learners(described, entries)
+    definitions |= {f"learner {name}": entry for name, entry in entries.items()}
+    shared: dict[str, Any] = {}
+    scenario, definitions = _hoisted(scenario, shared), _hoisted(definitions, shared)
     return {
         "$schema": DRAFT,
         **_draft_7(scenario),
         "title": "edgesim scenario",
-        "definitions": _draft_7({**definitions, **{f"learner {name}": entry for name, entry in entries.items()}}),
+        "definitions": _draft_7({**definitions, **shared}),
     }
 
 
@@ -95,6 +100,21 @@ def _learners(description: str, entries: Mapping[str, Any]) -> dict[str, Any]:
         "properties": {name: {"anyOf": [reference, {"type": "null"}]} for name, reference in references.items()},
         "additionalProperties": {"type": "object", "required": ["learner"], "anyOf": chosen},
     }
+
+
+def _hoisted(schema: Any, shared: dict[str, Any]) -> Any:
+    """Replace what calls itself ``SHARED`` by a reference, and put it into ``shared``, once."""
+    if isinstance(schema, list):
+        return [_hoisted(item, shared) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if SHARED not in schema:
+        return {key: _hoisted(value, shared) for key, value in schema.items()}
+    name = schema[SHARED]
+    own = {key: schema[key] for key in ("description", "default", "examples") if key in schema}
+    if name not in shared:
+        shared[name] = {key: value for key, value in schema.items() if key not in (SHARED, *own)}
+    return {"$ref": _REF.format(model=name), **own}
 
 
 def _draft_7(schema: Any) -> Any:

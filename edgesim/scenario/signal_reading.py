@@ -1,8 +1,7 @@
-"""Reads the three forms of a signal over time, and tells what is wrong with them."""
+"""Reads the forms of a signal over time, and tells what is wrong with them."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -10,12 +9,17 @@ from annotated_types import MinLen
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from edgesim.scenario import generator_specs, trace_specs
 from edgesim.scenario.base import Spec
+from edgesim.scenario.distributions import FORMS as DISTRIBUTIONS
+from edgesim.scenario.distributions import inlined, is_distribution, read_distribution
 from edgesim.scenario.findings import Finding, Path, did_you_mean, found, several, wrong
-from edgesim.scenario.paths import FilePath
-from edgesim.scenario.signal_specs import Constant, CsvTrace, SignalSpec, Steps
+from edgesim.scenario.signal_specs import Constant, Drawn, SignalSpec, Steps
 from edgesim.scenario.translate import findings_of
-from edgesim.scenario.units import TIME, Dimension, PositiveSeconds, format_quantity, meant_unit, read
+from edgesim.scenario.units import TIME, Dimension, PositiveSeconds, Quantity, format_quantity, read
+
+KNOWN = ("steps", *trace_specs.FORMS, *generator_specs.FORMS, *DISTRIBUTIONS)
+"""The keys of which each form has one."""
 
 
 class _Steps(Spec):
@@ -23,32 +27,44 @@ class _Steps(Spec):
     repeat: PositiveSeconds | None = None
 
 
-class _Csv(Spec):
-    csv: FilePath
-    time: str = "time"
-    value: str = "value"
-    time_unit: str = "s"
-    value_unit: str = Field(description="The unit of the values.", examples=["Mbit/s"])
-    repeat: PositiveSeconds | None = None
-
-
 def read_signal(value: object, dimension: Dimension, context: Any) -> SignalSpec:
     """Read a signal from what a scenario file says, or from SI numbers where it comes from Python."""
-    if isinstance(value, Constant | Steps | CsvTrace):
+    if isinstance(value, SignalSpec):
         return value
     if not isinstance(value, Mapping):
         return Constant(float(read(value, dimension, context)))
-    if "csv" in value:
-        return _read_csv(value, dimension, context)
     if "steps" in value:
         return _read_steps(value, dimension, context)
-    raise wrong(
-        f"found {found(value)} with neither `steps` nor `csv`: {dimension} over time is a constant "
-        f"({dimension.example}), steps ({{steps: {{0 s: ..., 5 min: ...}}}}) or a file ({{csv: ...}})"
-    )
+    if is_distribution(value):
+        return Drawn(read_distribution(value, Annotated[float, Quantity(dimension)], context))
+    for form in trace_specs.FORMS:
+        if form in value:
+            keys = _checked(trace_specs.recording_model(form, dimension), value, context)
+            return trace_specs.read_recording(form, keys, dimension)
+    for form in generator_specs.FORMS:
+        if form in value:
+            keys = _checked(generator_specs.generator_model(form, dimension), value, context)
+            return generator_specs.read_generator(form, keys, dimension)
+    key = next(iter(value), "")
+    known = did_you_mean(key, KNOWN, f"{dimension} over time is {dimension.example} or a mapping with one of")
+    raise wrong(f"found {found(value)} without a key that says which form this is{known}")
+
+
+def signal_json_schemas(dimension: Dimension) -> list[dict[str, Any]]:
+    """JSON Schemas of all forms that are neither a constant, nor steps, nor a distribution."""
+    models = [trace_specs.recording_model(form, dimension) for form in trace_specs.FORMS]
+    models += [generator_specs.generator_model(form, dimension) for form in generator_specs.FORMS]
+    return [inlined(model.model_json_schema()) for model in models]
 
 
 _Keys = TypeVar("_Keys", bound=Spec)
+
+
+def _checked(model: type[_Keys], value: Mapping[Any, Any], context: Any) -> _Keys:
+    keys, findings = _keys(model, value, context)
+    if keys is None:
+        raise several(findings)
+    return keys
 
 
 def _keys(model: type[_Keys], value: Mapping[Any, Any], context: Any) -> tuple[_Keys | None, list[Finding]]:
@@ -100,55 +116,3 @@ def _number(
     except PydanticCustomError as error:
         findings.append(Finding(path, error.message(), on_key))
         return None
-
-
-def _read_csv(value: Mapping[Any, Any], dimension: Dimension, context: Any) -> CsvTrace:
-    keys, findings = _keys(_Csv, value, context)
-    if keys is None:
-        raise several(findings)
-    findings = [
-        Finding((key,), f"unknown unit {unit!r}{meant_unit(unit, measured)}")
-        for key, unit, measured in (
-            ("time_unit", keys.time_unit, TIME),
-            ("value_unit", keys.value_unit, dimension),
-        )
-        if unit not in measured.units
-    ]
-    if findings:
-        raise several(findings)
-    trace = CsvTrace(
-        path=keys.csv,
-        time=keys.time,
-        value=keys.value,
-        time_unit=keys.time_unit,
-        value_unit=keys.value_unit,
-        time_unit_s=float(TIME.units[keys.time_unit]),
-        value_unit_si=float(dimension.units[keys.value_unit]),
-        repeat_s=keys.repeat,
-    )
-    if finding := _unreadable(trace):
-        raise several([finding])
-    return trace
-
-
-def _unreadable(trace: CsvTrace) -> Finding | None:
-    """Read the file the way the run will; tell what keeps it from doing so."""
-    from edgesim.traces import TraceError, read_csv
-
-    try:
-        with open(trace.path, newline="", encoding="utf-8") as file:
-            header = next(csv.reader(file), [])
-        for key, column in (("time", trace.time), ("value", trace.value)):
-            if column not in header:
-                meant = did_you_mean(column, header, "columns")
-                return Finding((key,), f"{trace.path} has no column {column!r}{meant}")
-        samples = read_csv(trace.path, time=trace.time, value=trace.value, time_unit=trace.time_unit_s)
-    except FileNotFoundError:
-        return Finding(("csv",), f"there is no file {trace.path}")
-    except (OSError, UnicodeDecodeError, csv.Error, TraceError) as error:
-        return Finding(("csv",), str(error))
-    last_s = samples.times_s[-1]
-    if trace.repeat_s is not None and trace.repeat_s <= last_s:
-        last = format_quantity(last_s, TIME)
-        return Finding(("repeat",), f"is not after the last sample of {trace.path}, at {last}")
-    return None

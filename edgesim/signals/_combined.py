@@ -1,4 +1,4 @@
-"""Signals made of others: the lowest, the highest or the product of several at each time."""
+"""Signals made of others: the lowest, the highest, the product or the difference of several at each time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _OPERATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "minimum": min,
     "maximum": max,
     "product": math.prod,
+    "difference": lambda values: max(0.0, values[0] - math.fsum(values[1:])),
 }
 
 
@@ -31,8 +32,10 @@ class Combined(Signal):
         self._apply = _OPERATIONS[name]
         self._parts = parts
         self._knots: Signal | None = None
-        self.lowest = self._apply([part.lowest for part in parts])
-        self.highest = self._apply([part.highest for part in parts])
+        low, high = [part.lowest for part in parts], [part.highest for part in parts]
+        taken = 1 if name == "difference" else len(parts)  # what is taken off is at its highest where it is lowest
+        self.lowest = self._apply([*low[:taken], *high[taken:]])
+        self.highest = self._apply([*high[:taken], *low[taken:]])
 
     def _with_knots(self) -> Signal | None:
         """The same signal as a list of knots, made once, ``None`` if there is no such list."""
@@ -90,7 +93,7 @@ class Combined(Signal):
 
 
 def combine(name: str, signals: tuple[Signal, ...]) -> Signal:
-    """The ``minimum``, ``maximum`` or ``product`` of signals; costs little however many steps they have."""
+    """The ``minimum``, ``maximum``, ``product`` or ``difference`` of signals; costs little however long they are."""
     if not signals:
         raise ValueError(f"the {name} of no signals is not defined")
     if len(signals) == 1:

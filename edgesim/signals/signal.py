@@ -13,8 +13,8 @@ PATIENCE = 100_000  # pieces in vain after which a walk through a combination of
 class Signal(ABC):
     """An immutable, never negative, piecewise-constant function of time on ``[0, inf)``.
 
-    Made by :meth:`constant`, :meth:`steps`, :meth:`csv`, :meth:`minimum` or :meth:`product`. Two signals are
-    equal when their knots are: neighbouring steps of the same value are merged.
+    Made by :meth:`constant`, :meth:`steps`, :meth:`csv`, :meth:`minimum`, :meth:`product` or :meth:`difference`. Two
+    signals are equal when their knots are: neighbouring steps of the same value are merged.
 
     Examples
     --------
@@ -90,6 +90,19 @@ class Signal(ABC):
         from ._combined import combine
 
         return combine("minimum", signals)
+
+    @staticmethod
+    def difference(signal: Signal, *taken: Signal) -> Signal:
+        """What is left of ``signal`` at each time when all of ``taken`` is taken off: at least 0.
+
+        >>> Signal.difference(Signal.constant(5), Signal.steps([0, 4], [0, 3]), Signal.constant(1))
+        Signal.steps((0.0, 4.0), (4.0, 1.0), period_s=None)
+        """
+        from ._combined import combine
+
+        if any(math.isinf(part.highest) for part in taken):
+            raise ValueError("a difference of an infinite signal is not defined")
+        return combine("difference", (signal, *taken))
 
     @staticmethod
     def product(*signals: Signal) -> Signal:
