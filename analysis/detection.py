@@ -17,7 +17,11 @@ def missed_ratio(episodes: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[floa
 
 
 def false_alarms_per_h(detections: pd.DataFrame, drifts: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[float]:
-    """Alarms before a device's first drift per hour of watching until then; NaN where nothing was watched."""
+    """Alarms before a device's first drift per hour of watching until then; NaN where nothing was watched.
+
+    Drifts that merely replace samples by others of the same distribution are none here.
+    """
+    drifts = drifts[drifts["kind"] != "replacement"]
     armed = detections[detections["event"] == "armed"].groupby(DEVICE)["time_s"].min().rename("armed_s").reset_index()
     first = drifts.groupby(DEVICE)["time_s"].min().rename("drift_s").reset_index()
     watched = armed.merge(first, on=DEVICE, how="left")

@@ -67,8 +67,8 @@ def episodes(
 
         - ``until_s``, ``ends_by`` ("drift" or "horizon"): how far it is followed;
         - ``battery_s``: when the battery died for good within it, NaN if it did not;
-        - ``watched``: whether a detector was set up on the device by then; ``detection_s``: from the drift to its first
-          alarm credited to it;
+        - ``watched``: whether a detector was set up on the device by then and there was something to notice (a mere
+          replacement is nothing); ``detection_s``: from the drift to its first alarm credited to it;
         - ``reaction_s``: from the drift to the start of the first job that trained on a sample of this device
         taken
           after it and gave a model (a killed job informs nothing);
@@ -164,7 +164,8 @@ def _detected(episodes: pd.DataFrame, detections: pd.DataFrame) -> tuple[Flags, 
     alarms = detections.loc[detections["event"] == "detection", [*world, "delay_s"]].drop_duplicates(world)
     delay_s = episodes[world].merge(alarms, on=world, how="left")["delay_s"].to_numpy(np.float64)
     within = episodes["time_s"].to_numpy() + delay_s <= episodes["until_s"].to_numpy()
-    return armed_s[one] <= episodes["time_s"].to_numpy(), np.where(within, delay_s, np.nan)
+    noticeable = (episodes["kind"] != "replacement").to_numpy()  # new samples of the same kind are nothing to notice
+    return noticeable & (armed_s[one] <= episodes["time_s"].to_numpy()), np.where(within, delay_s, np.nan)
 
 
 def _informing_jobs(computations: pd.DataFrame) -> pd.DataFrame:

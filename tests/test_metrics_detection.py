@@ -81,3 +81,13 @@ def test_without_a_detector_nothing_is_measured(tmp_path: Path) -> None:
     run[A0].drift("x", 40, 1)
     found = analysis.load(run.close()).seed_metrics.loc[A0]
     assert [math.isnan(found[name]) for name in ("detection_s", "missed_ratio", "false_alarms_per_h")] == [True] * 3
+
+
+def test_a_mere_replacement_is_nothing_to_notice(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path, horizon_s=3600)
+    alarm(run[A0], "x", 0, "armed")
+    run[A0].drift("x", 40, 1, kind="replacement")
+    alarm(run[A0], "x", 60, "false_alarm")
+    found = analysis.load(run.close()).seed_metrics.loc[A0]
+    assert math.isnan(found["missed_ratio"])
+    assert found["false_alarms_per_h"] == 1.0
