@@ -260,12 +260,13 @@ def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = N
     """Read one table of a run, closed or not, as a typed frame; no rows give an empty one, all columns there.
 
     Text is ``str``, numbers are ``float64`` with NaN where missing, counts are ``int64`` (``float64`` where
-    the column may be missing), flags are ``bool``.
+    the column may be missing), flags are ``bool``. A column that the run was written without is missing (empty,
+    if text) in every row.
 
     Raises
     ------
     UserError
-        There is no such folder.
+        There is no such folder, or the run was written without a column that is never missing.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -274,11 +275,14 @@ def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = N
     wanted = [c for c in table.all_columns if columns is None or c.name in columns]
     closed = folder / "tables" / f"{name}.parquet"
     if _parts(folder).exists() or not closed.exists():
-        rows = pa.concat_tables([*_part_tables(folder, name), _arrow_schema(table).empty_table()])
-        rows = rows.select([column.name for column in wanted])
+        rows = pa.concat_tables(list(_part_tables(folder, name)) or [_arrow_schema(table).empty_table()])
+        rows = rows.select([column.name for column in wanted if column.name in rows.column_names])
     else:
         with pq.ParquetFile(closed) as file:
             rows = file.read(columns=[column.name for column in wanted])
+    for place, column in enumerate(wanted):
+        if column.name not in rows.column_names:
+            rows = rows.add_column(place, column.name, _never_written(folder, name, column, len(rows)))
     frame: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
     return frame.astype({c.name: _PANDAS[c.dtype, c.nullable] for c in wanted})
 
@@ -343,6 +347,17 @@ def _existing(run_dir: Path | str) -> Path:
     if not folder.is_dir():
         raise UserError(f"there is no run folder {folder}")
     return folder
+
+
+def _never_written(folder: Path, name: str, column: Column, rows: int) -> pa.Array:
+    import pyarrow as pa
+
+    if rows and not column.nullable and column.dtype != "text":
+        raise UserError(
+            f"{folder} was written by another version of edgesim: its table {name} has no column {column.name}. "
+            "Run the scenario again, or read it with that version (manifest.json names it)"
+        )
+    return pa.array([None if column.nullable else ""] * rows, pa.null() if column.nullable else pa.large_string())
 
 
 def _parts(folder: Path) -> Path:

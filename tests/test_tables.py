@@ -70,9 +70,7 @@ def test_equal_rows_give_equal_bytes_wherever_parts_were_cut(tmp_path: Path) -> 
     assert bytes_of["whole"] == bytes_of["small"] == bytes_of["by-hand"]
 
 
-def test_equal_rows_give_equal_bytes_across_row_groups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_rows_give_equal_bytes_across_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "ROWS_PER_GROUP", 7)
     for name, rows_per_part in (("a", 1000), ("b", 3)):
         write(tmp_path / name, rows_per_part).close()
@@ -274,3 +272,31 @@ def test_the_columns_are_known_without_pandas_and_pyarrow() -> None:
     code = "import sys, edgesim.tables; print({'pandas', 'pyarrow', 'numpy'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_run_that_was_written_without_a_column_is_read_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    writer = write(tmp_path)
+    if closed:
+        writer.close()
+    else:
+        for world in writer._worlds.values():
+            world.cut()
+    table = TABLES["energy"]
+    for column, expected in (
+        (tables.Column("spare_j", "number", "new", nullable=True), True),
+        (tables.Column("remark", "text", "new"), True),
+        (tables.Column("spare", "flag", "new"), False),
+    ):
+        later = tables.Table("energy", table.doc, (column, *table.columns))
+        monkeypatch.setitem(TABLES, "energy", later)
+        if expected:
+            rows = read_table(tmp_path, "energy")
+            assert list(rows.columns) == [c.name for c in later.all_columns]
+            assert rows[column.name].isna().all() or (rows[column.name] == "").all()
+            assert len(rows) == 40
+        else:
+            with pytest.raises(UserError, match="its table energy has no column spare"):
+                read_table(tmp_path, "energy")
