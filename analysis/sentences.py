@@ -117,11 +117,11 @@ def _recovery(part: ScenarioComparison) -> Iterator[str]:
     texts = []
     for learner, found in ranked:
         lost = part.estimate(learner, "unrecovered_ratio").value
-        text = _with_interval(found, "recovery_s") if math.isfinite(found.value) else "less than half ever were"
-        texts.append(f"{learner} {text}" + (f", {quantity(lost, 'ratio')} never" if lost > 0 else ""))
+        text = _with_interval(found, "recovery_s") if math.isfinite(found.value) else "less than half while watched"
+        texts.append(f"{learner} {text}" + (f", {quantity(lost, 'ratio')} not while watched" if lost > 0 else ""))
     yield (
-        "Time until half of the devices that a drift had hurt were back near their accuracy, watched until the "
-        f"device's next drift or the end: {'; '.join(texts)}."
+        "Time until half of the devices that a drift had hurt were back near their accuracy (each is watched until its "
+        f"next drift or the end): {'; '.join(texts)}."
     )
 
 

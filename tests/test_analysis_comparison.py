@@ -152,7 +152,7 @@ def test_recovery_is_told_with_those_that_never_were(tmp_path: Path) -> None:
         world.accuracy("x", 40, 60, cause="drift")
         world.accuracy("x", 52, after, cause="deployment")
     said = " ".join(analysis.compare([run.close()]).sentences())
-    assert "learns 12 s; stays less than half ever were, 100.0 % never." in said
+    assert "learns 12 s; stays less than half while watched, 100.0 % not while watched." in said
 
 
 def test_trouble_is_reported(tmp_path: Path) -> None:
