@@ -9,6 +9,7 @@ from analysis.comparison import Comparison, ScenarioComparison, compare, pareto_
 from analysis.episodes import RecoveryRule
 from analysis.metrics import METRICS, Metric
 from analysis.run import Run, load, load_many
+from analysis.sweeps import Sweep, load_sweep
 
 __all__ = [
     "METRICS",
@@ -17,8 +18,10 @@ __all__ = [
     "RecoveryRule",
     "Run",
     "ScenarioComparison",
+    "Sweep",
     "compare",
     "load",
     "load_many",
+    "load_sweep",
     "pareto_front",
 ]

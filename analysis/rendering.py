@@ -24,7 +24,7 @@ def text(comparison: Comparison, width: int) -> str:
         lines = [_heading(part), ""]
         head = [METRICS[name].title for name in comparison.metrics]
         rows = {_marked(part, name): _cells(part, name, comparison.metrics) for name in part.run.learners}
-        lines += _terminal(head, rows, width)
+        lines += terminal_table(head, rows, width)
         lines += ["", *_notes(part, comparison.metrics), ""]
         parts.append("\n".join(lines))
     prose = [textwrap.fill(sentence, width, subsequent_indent="  ") for sentence in comparison.sentences()]
@@ -107,9 +107,15 @@ def _notes(part: ScenarioComparison, metrics: Sequence[str]) -> Cells:
     return notes
 
 
-def _terminal(head: Sequence[str], rows: dict[str, list[tuple[str, str]]], width: int) -> Cells:
+def terminal_table(
+    head: Sequence[str], rows: dict[str, list[tuple[str, str]]], width: int, corner: str = "learner"
+) -> list[str]:
+    """Lines of a table: a row a label, a column a title, and in each cell a number with its interval below.
+
+    ``corner`` heads the labels. What is wider than ``width`` is broken into several tables.
+    """
     titles = [(" ".join(title.split(" ")[:-1]), title.split(" ")[-1]) for title in head]
-    label = max(map(len, ["learner", *rows]))
+    label = max(map(len, [corner, *rows]))
     widths = [
         max(len(piece) for pair in (title, *(row[column] for row in rows.values())) for piece in pair)
         for column, title in enumerate(titles)
@@ -120,7 +126,7 @@ def _terminal(head: Sequence[str], rows: dict[str, list[tuple[str, str]]], width
             lines.append("")
         for name, pairs in (("", titles), *rows.items()):
             for level in (0, 1):  # a title's words; a number and its interval
-                first = ("" if level else name) if name else ("learner" if level else "")
+                first = ("" if level else name) if name else (corner if level else "")
                 line = "  ".join([first.ljust(label), *(pairs[c][level].rjust(widths[c]) for c in block)]).rstrip()
                 if line:
                     lines.append(line)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .learner import Learner, LearnerParams
     from .scenario import Scenario, hours, minutes, seconds
     from .simulation import Progress, load_scenario, run
+    from .sweeps import sweep
     from .trigger import Trigger
     from .world import Bundle, Cloud, Device, Gathered, Message, Method, Model, Offline, Patch, Verb, World
 
@@ -62,6 +63,7 @@ _LAZY = {
     "minutes": "edgesim.scenario",
     "run": "edgesim.simulation",
     "seconds": "edgesim.scenario",
+    "sweep": "edgesim.sweeps",
 }
 
 __all__ = [
@@ -100,6 +102,7 @@ __all__ = [
     "minutes",
     "run",
     "seconds",
+    "sweep",
 ]
 
 

@@ -1,0 +1,186 @@
+"""Running what a sweep has to do: each point into its folder, failures kept, the record in ``sweep.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import UserError
+from ..scenario import Scenario
+from ..simulation import run
+from .plan import RECORD, TRACEBACK, Plan, Planned
+from .workers import LOCAL, WorkersDied, outcomes
+
+FORMAT = 1
+"""Version of the layout of ``sweep.json``."""
+
+_DIED = "its process ended without a word: killed, out of memory, or crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a point ended; ``error`` says why it failed, ``wall_s`` how long it took (0 where that is not known)."""
+
+    name: str
+    status: Literal["done", "failed"]
+    error: str = ""
+    wall_s: float = 0.0
+
+
+def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL) -> Iterator[Outcome]:
+    """Run the points that are to be run; yield how each ended, as they end.
+
+    Parameters
+    ----------
+    plan
+        From :func:`~edgesim.sweeps.plan.make_plan`.
+    jobs
+        How many points at a time, each in a process of its own; with 1, in this process.
+    backend
+        Whose processes: a name that joblib knows.
+
+    Raises
+    ------
+    UserError
+        Another process is running a sweep in the folder.
+    """
+    from filelock import FileLock, Timeout
+
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(plan.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{plan.folder}: another sweep is running there") from None
+    with lock:
+        record = _Record(plan)
+        for planned in plan.todo:
+            if planned.folder.exists():
+                shutil.rmtree(planned.folder)
+        record.write()
+        try:
+            for outcome in _played(plan, jobs, backend):
+                record.take(outcome)
+                yield outcome
+        finally:
+            record.write()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a worker process is told."""
+
+    name: str
+    folder: Path
+    scenario: Scenario
+    seeds: tuple[int, ...]
+    timing_only: bool
+    allow_code: bool
+
+
+def _play(task: _Task) -> Outcome:
+    """Run one point; called in a worker process."""
+    try:
+        run(
+            task.scenario,
+            seeds=task.seeds,
+            out=task.folder,
+            timing_only=task.timing_only,
+            allow_code=task.allow_code,
+        )
+    except Exception as error:  # a point that fails must not end the others
+        task.folder.mkdir(parents=True, exist_ok=True)
+        (task.folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return Outcome(task.name, "failed", text, _wall_s(task.folder))
+    return Outcome(task.name, "done", wall_s=_wall_s(task.folder))
+
+
+def _played(plan: Plan, jobs: int, backend: str) -> Iterator[Outcome]:
+    """Run all points. Where a process dies, what was in its hands is tried again alone, then given up."""
+    waiting = {planned.name: _task(plan, planned) for planned in plan.todo}
+    while waiting:
+        try:
+            for outcome in outcomes(_play, list(waiting.values()), jobs, backend=backend):
+                del waiting[outcome.name]
+                yield outcome
+        except WorkersDied:
+            begun = [task for task in waiting.values() if task.folder.exists()]
+            if not begun:
+                raise
+            for task in begun:
+                del waiting[task.name]
+                yield _settled(task, backend)
+
+
+def _settled(task: _Task, backend: str) -> Outcome:
+    """Tell how a point ended that was running when a process died; if that is not known, run it again, alone."""
+    if _manifest(task.folder).get("status") == "done":
+        return Outcome(task.name, "done", wall_s=_wall_s(task.folder))
+    shutil.rmtree(task.folder)
+    try:
+        (outcome,) = outcomes(_play, [task], 2, backend=backend)  # two jobs: not in this process
+    except WorkersDied:
+        return Outcome(task.name, "failed", _DIED)
+    return outcome
+
+
+def _task(plan: Plan, planned: Planned) -> _Task:
+    ready = planned.ready
+    return _Task(planned.name, planned.folder, ready.scenario, ready.seeds, plan.timing_only, plan.allow_code)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def _wall_s(folder: Path) -> float:
+    return float(_manifest(folder).get("wall_s", 0.0))
+
+
+@dataclass(slots=True)
+class _Record:
+    """``sweep.json``: which points there are, what each sets, and how it ended."""
+
+    plan: Plan
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    ended: dict[str, Outcome] = field(default_factory=dict)
+
+    def take(self, outcome: Outcome) -> None:
+        """Note how a point ended. A failure is written at once; that a point is done, its own manifest says."""
+        self.ended[outcome.name] = outcome
+        if outcome.status == "failed":
+            self.write()
+
+    def write(self) -> None:
+        """Write the file, atomically."""
+        document = {
+            "format": FORMAT,
+            "name": self.plan.name,
+            "keys": list(self.plan.keys),
+            "started": self.started,
+            "points": [self._entry(planned) for planned in self.plan.points],
+        }
+        temporary = self.plan.folder / f".{RECORD}"
+        temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, self.plan.folder / RECORD)
+
+    def _entry(self, planned: Planned) -> dict[str, Any]:
+        outcome = self.ended.get(planned.name)
+        status = outcome.status if outcome else "done" if planned.standing == "done" else "waiting"
+        return {
+            "name": planned.name,
+            "settings": {setting.key: setting.value for setting in planned.point.settings},
+            "settings_si": planned.values_si(),
+            "status": status,
+            "error": outcome.error if outcome else "",
+        }
