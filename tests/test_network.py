@@ -244,6 +244,18 @@ def test_a_trace_costs_no_events_under_a_lone_transfer() -> None:
     assert events(trace) == events(Signal.constant(3)) < 8
 
 
+def test_wake_ups_do_not_pile_up_behind_a_long_transfer() -> None:
+    for others in (("up",), ("up", "other")):
+        wire = Wire()
+        up, other, ingress = wire.links(up=10, other=10, ingress=10)
+        wire.send("long", 1e6, up, ingress)
+        for number in range(300):
+            wire.send(str(number), 1, {"up": up, "other": other}[others[number % len(others)]], ingress, at=number)
+        wire.env.run(299.9)
+        assert len(wire.log) == 300
+        assert sum(isinstance(entry[-1], Alarm) for entry in wire.env._queue) < 10
+
+
 def test_links_that_cannot_be_overloaded_cost_no_events() -> None:
     wire = Wire()
     (ingress,) = wire.links(ingress=1000)

@@ -45,8 +45,7 @@ class FairQueue(Generic[J]):
     """
 
     __slots__ = (
-        "_alarm",
-        "_alarm_s",
+        "_alarms_s",
         "_at_s",
         "_env",
         "_finish",
@@ -68,8 +67,7 @@ class FairQueue(Generic[J]):
         self._at_s: float = env.now
         self._served = 0.0  # the virtual clock at _at_s: units that each job got since the queue was last empty
         self._shared_s = 0.0  # integral of 1 / n up to _at_s, from the same origin
-        self._alarm: Event | None = None
-        self._alarm_s = math.inf
+        self._alarms_s = [math.inf]  # alarms that will ring, the next one last
 
     @property
     def shared_s(self) -> float:
@@ -147,14 +145,12 @@ class FairQueue(Generic[J]):
             heappop(heap)
         if heap:
             due_s = self._when_due(heap[0][0])
-            if due_s < self._alarm_s:
-                self._alarm_s = due_s
-                self._alarm = Alarm(self._env, due_s, COMPLETION, self._ring)
+            if due_s < self._alarms_s[-1]:  # one that rings too early is no loss, and saves setting another
+                self._alarms_s.append(due_s)
+                Alarm(self._env, due_s, COMPLETION, self._ring)
 
-    def _ring(self, alarm: Event) -> None:
-        if alarm is not self._alarm:
-            return
-        self._alarm, self._alarm_s = None, math.inf
+    def _ring(self, _: Event) -> None:
+        self._alarms_s.pop()
         self._advance()
         heap = self._heap
         latest_s = self._at_s * (1.0 + ROUNDING)

@@ -84,8 +84,7 @@ class Pool:
     """
 
     __slots__ = (
-        "_alarm",
-        "_alarm_s",
+        "_alarms_s",
         "_at_s",
         "_by_cap",
         "_caps_at_level",
@@ -137,8 +136,7 @@ class Pool:
         self._due_at_level: list[tuple[float, int, Group]] = []  # by the pool's clock
         self._done: list[Entry] = []
         self.unsettled = False  # has told that it changed, and was not settled since
-        self._alarm: Event | None = None
-        self._alarm_s = math.inf
+        self._alarms_s = [math.inf]  # alarms that will ring, the next one last
 
     # Who is in it. Clocks are brought up to now first; the level is settled later, once per instant.
 
@@ -273,7 +271,7 @@ class Pool:
             else:
                 self._clock = 0.0
             self._at_s = now
-        if self._alarm_s <= now * (1.0 + ROUNDING):
+        if self._alarms_s[-1] <= now * (1.0 + ROUNDING):
             self._collect()
 
     def clock_of(self, group: Group) -> float:
@@ -432,15 +430,14 @@ class Pool:
             heappop(heap)
         if heap and self.level:
             due_s = min(due_s, self._at_s + (heap[0][0] - self._clock) / self.level)
-        if due_s < self._alarm_s:
-            self._alarm_s = due_s
-            self._alarm = Alarm(self._env, due_s, COMPLETION, self._ring)
+        if due_s < self._alarms_s[-1]:  # one that rings too early is no loss, and saves setting another
+            self._alarms_s.append(due_s)
+            Alarm(self._env, due_s, COMPLETION, self._ring)
 
-    def _ring(self, alarm: Event) -> None:
-        if alarm is not self._alarm:
-            return
-        self.advance()
-        self._alarm, self._alarm_s = None, math.inf
+    def _ring(self, _: Event) -> None:
+        self._alarms_s[-1] = self._env.now
+        self.advance()  # sets aside what is due, since an alarm is set for now
+        self._alarms_s.pop()
         if self._done:
             done, self._done = self._done, []
             if len(done) > 1:
@@ -467,9 +464,9 @@ class Pool:
                 self._take_due(group, latest - clock)
         if len(self._done) > found:
             self._change()
-            if self._alarm_s > at_s:
-                self._alarm_s = at_s
-                self._alarm = Alarm(self._env, at_s, COMPLETION, self._ring)
+            if self._alarms_s[-1] > at_s:
+                self._alarms_s.append(at_s)
+                Alarm(self._env, at_s, COMPLETION, self._ring)
 
     def _take_due(self, group: Group, margin: float) -> None:
         """Take the first transfer out of ``group``, and any others with no more than ``margin`` bytes to go."""
