@@ -111,8 +111,10 @@ def _recovery(part: ScenarioComparison) -> Iterator[str]:
         return
     ranked = _ranked(part, "recovery_s", part.run.learners)
     if not ranked:
-        if not part.run.timing_only:
+        if (part.run.episodes["outcome"] == "unaffected").any():
             yield "No drift cost any learner enough accuracy to recover from."
+        elif not part.run.timing_only:
+            yield "Accuracy before the drifts was not measured, so recovery was not either."
         return
     texts = []
     for learner, found in ranked:

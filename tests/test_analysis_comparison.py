@@ -293,3 +293,13 @@ def test_the_examples_in_docstrings_hold(module: object) -> None:
 )
 def test_numbers_are_written_in_units_that_people_read(value: float, unit: str, text: str) -> None:
     assert formatting.quantity(value, unit) == text  # type: ignore[arg-type]
+
+
+def test_a_recovery_that_nobody_needed_is_told_from_one_that_nobody_measured(tmp_path: Path) -> None:
+    for drift_s, said in (
+        (40, "No drift cost any learner enough accuracy to recover from."),
+        (0, "Accuracy before the drifts was not measured, so recovery was not either."),
+    ):
+        run = run_of(tmp_path / str(drift_s), {"a": (60,)})
+        run["a", 0].drift("x", drift_s, 1)
+        assert said in analysis.compare([run.close()]).sentences()
