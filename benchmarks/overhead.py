@@ -6,8 +6,10 @@
 Three programs do the same batches and the same evaluations, with the same number of threads, in one process, in turns:
 the bare loop (one network, weights copied in, no deepcopy, no torch.optim, samples ready in memory), the work plane
 (jobs on handles, keys, views), and the whole simulator (``edgesim.run``: virtual time, verbs, tables on disk). Each
-device trains its own model for one epoch a round, then the model is evaluated on the device's test samples. The work
-plane must end with the loop's weights, bit for bit; the simulator with as many training jobs and evaluations.
+device trains its own model for one epoch a round; at the start and after each round it is evaluated on the device's
+test samples. The work plane must end with the loop's weights, bit for bit; the simulator with as many training jobs
+and evaluations. The simulator's time is that of the whole call: reading the scenario, building the world, writing
+tables.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from edgesim.data import View, load_dataset
 from edgesim.jobs import Handle, InlinePlane, Label
 from edgesim.jobs.arithmetic import evaluate, initialise, train
 from edgesim.models import Architecture, State, instantiate, named_tensors
+from edgesim.seeds import stream_seed
 
 LEARNING_RATE = 0.01
 BATCH_SIZE = 32
@@ -79,16 +82,31 @@ def bare_loop(setting: Setting, start: State, training: list[View], testing: lis
 
     samples, tests = [ready(view) for view in training], [ready(view) for view in testing]
 
+    def score(device: int) -> None:
+        if setting.evaluations:
+            x, y = tests[device]
+            module.eval()
+            with torch.inference_mode():
+                logits = module(x)
+                functional.cross_entropy(logits, y, reduction="sum").item()
+                int((logits.argmax(1) == y).sum())
+
     def run() -> list[State]:
         torch.set_num_threads(setting.threads)
         states = [list(start.values()) for _ in samples]
-        for round_number in range(setting.rounds):
+        with torch.no_grad():
+            torch._foreach_copy_(tensors, states[0])
+        for device in range(setting.devices):
+            score(device)
+        for round_number in range(1, setting.rounds + 1):
             for device, (x, y) in enumerate(samples):
                 module.train()
                 with torch.no_grad():
                     torch._foreach_copy_(tensors, states[device])
                 generator = torch.Generator().manual_seed(setting.seed(round_number, device))
                 order = torch.randperm(len(x), generator=generator)
+                # Dropout draws from the global generator: the loop seeds it, as a careful one would.
+                torch.default_generator.manual_seed(stream_seed(setting.seed(round_number, device), "dropout"))
                 for begin in range(0, len(x), BATCH_SIZE):
                     chosen = order[begin : begin + BATCH_SIZE]
                     loss = functional.cross_entropy(module(x[chosen]), y[chosen])
@@ -97,12 +115,7 @@ def bare_loop(setting: Setting, start: State, training: list[View], testing: lis
                     with torch.no_grad():
                         torch._foreach_add_(parameters, gradients, alpha=-LEARNING_RATE)
                 states[device] = [tensor.detach().clone() for tensor in tensors]
-                if setting.evaluations:
-                    module.eval()
-                    with torch.inference_mode():
-                        logits = module(tests[device][0])
-                        functional.cross_entropy(logits, tests[device][1], reduction="sum").item()
-                        int((logits.argmax(1) == tests[device][1]).sum())
+                score(device)
         return [dict(zip(names, state, strict=True)) for state in states]
 
     return run
@@ -117,25 +130,26 @@ def work_plane(setting: Setting, training: list[View], testing: list[View]) -> C
         start = plane.submit(initialise, architecture=architecture, seed=0, label=Label("", "cloud", 0.0, "initialise"))
         models: list[Handle] = [start] * setting.devices
         evaluations = []
-        for round_number in range(setting.rounds):
+        for round_number in range(setting.rounds + 1):
             for device in range(setting.devices):
                 label = Label("overhead", f"device-{device}", float(round_number), "")
-                models[device] = plane.submit(
-                    train,
-                    models[device],
-                    training[device],
-                    label=label,
-                    seed=setting.seed(round_number, device),
-                    architecture=architecture,
-                    epochs=1,
-                    batch_size=BATCH_SIZE,
-                    learning_rate=LEARNING_RATE,
-                ).part("state")
+                if round_number:
+                    models[device] = plane.submit(
+                        train,
+                        models[device],
+                        training[device],
+                        label=label,
+                        seed=setting.seed(round_number, device),
+                        architecture=architecture,
+                        epochs=1,
+                        batch_size=BATCH_SIZE,
+                        learning_rate=LEARNING_RATE,
+                    ).part("state")
                 if setting.evaluations:
-                    job = plane.submit(
+                    score = plane.submit(
                         evaluate, models[device], testing[device], label=label, architecture=architecture
                     )
-                    evaluations.append(job)
+                    evaluations.append(score)
         plane.flush()
         assert all(handle.value().samples == SAMPLES for handle in evaluations)
         return [model.value() for model in models]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgesim.jobs.arithmetic import Evaluation, Trained, average, evaluate, initialise, train, transcode
 from edgesim.jobs.batching import batches, steps
-from edgesim.jobs.bench import Bench
+from edgesim.jobs.bench import Bench, is_finite
 from edgesim.models import Architecture, State, instantiate
 
 MLP = Architecture.of("mlp", {"hidden": [16]}, input_shape=(1, 4, 4), classes=3)
@@ -280,6 +280,12 @@ def test_the_last_step_can_diverge_too() -> None:
     result = train(state, (1e3 * x, y), architecture=MLP, epochs=1, batch_size=8, learning_rate=3e38, seed=0)
     assert result.diverged
     assert np.isfinite(result.loss)
+
+
+def test_large_is_not_infinite() -> None:
+    assert is_finite([torch.full((4,), 3e38), torch.tensor(7)])
+    for bad in (torch.nan, torch.inf):
+        assert not is_finite([torch.ones(2), torch.tensor([0.0, bad])])
 
 
 def test_weights_of_another_network_are_refused() -> None:

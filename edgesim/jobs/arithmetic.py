@@ -1,7 +1,7 @@
 """The arithmetic that learners share, as jobs: initialise, train, evaluate, average, transcode.
 
-Pure functions of weights, samples and a seed; they know nothing of devices or time and are tested without a world. A
-learner with arithmetic of its own writes its own job, most likely around :func:`descend`.
+Pure functions of weights, samples and a seed; they know nothing of devices or time and are tested without a
+world. A learner with arithmetic of its own writes its own job, most likely around :func:`descend`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 EVALUATION_BATCH = 128
-"""Samples that are evaluated at a time: more are slower on CPUs, whose caches they leave. Changes a result's last bits,
-so it is no setting."""
+"""Samples that are evaluated at a time: more are slower on CPUs, whose caches they leave. Changes a result's
+last bits, so it is no setting."""
 
 _CODE = ("edgesim.jobs.batching", "edgesim.jobs.bench", "edgesim.jobs.optimizers", "edgesim.models")
 _DATA = "edgesim.data"
@@ -59,8 +59,8 @@ class Trained:
     state
         The weights.
     loss
-        Mean loss over the samples of the last epoch, while they were trained on; NaN without samples or epochs, and
-        where training diverged.
+        Mean loss over the samples of the last epoch, while they were trained on; NaN without samples or
+        epochs, and where training diverged.
     steps
         Optimizer steps made.
     diverged
@@ -143,8 +143,8 @@ def train(
     weight_decay
         L2 penalty, at least 0.
     accumulate
-        Do each step in so many parts, for small memories. The same step but for rounding and for batch norm, which
-        normalises by each part.
+        Do each step in so many parts, for small memories. The same step but for rounding and for batch norm,
+        which normalises by each part.
     trainable
         Parameters or modules to train, by name; None for all (see ``set_trainable``).
     seed
@@ -229,7 +229,8 @@ def _gradients(
     micro: int,
     loss: BatchLoss,
 ) -> tuple[list[Tensor], float]:
-    """Return the gradients of the mean loss over a batch, and that loss, in parts of about ``micro`` samples."""
+    """Return the gradients of the mean loss over a batch, and that loss, in parts of about ``micro``
+    samples."""
     samples = x.shape[0]
     parts = batches(samples, micro)
     if len(parts) == 1:
@@ -287,7 +288,8 @@ def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) 
 
 @job
 def average(*states: State | Trained, weights: Sequence[float] | None = None) -> State:
-    """Average weights: parameters and float buffers; whole numbers (a count of batches) are those of the first.
+    """Average weights: parameters and float buffers; whole numbers (a count of batches) are those of the
+    first.
 
     Parameters
     ----------

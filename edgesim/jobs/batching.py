@@ -9,9 +9,9 @@ from functools import lru_cache
 def batches(samples: int, batch_size: int) -> tuple[tuple[int, int], ...]:
     """Cut ``samples`` into batches of ``batch_size``; a last batch of one sample joins the batch before it.
 
-    Batch norm has no statistics over a single sample, and dropping it would train on fewer samples than are charged.
-    So the last batch may hold ``batch_size + 1``, whatever the network; batches of one are left where ``batch_size`` or
-    ``samples`` is 1.
+    Batch norm has no statistics over a single sample, and dropping it would train on fewer samples than are
+    charged. So the last batch may hold ``batch_size + 1``, whatever the network; batches of one are left
+    where ``batch_size`` or ``samples`` is 1.
 
     Returns
     -------

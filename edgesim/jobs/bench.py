@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from math import inf, isfinite
+from math import isfinite
 from typing import final
 
 import torch
@@ -97,6 +97,8 @@ def bench(architecture: Architecture) -> Bench:
 
 def is_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no tensor holds a NaN or an infinity."""
-    floats = [tensor for tensor in tensors if tensor.is_floating_point()]
-    # The largest absolute values: sums of squares would overflow before the numbers do.
-    return not floats or isfinite(sum(largest.item() for largest in torch._foreach_norm(floats, inf)))
+    for tensor in tensors:
+        # A sum is ten times faster; only where it overflows or is NaN are the numbers looked at.
+        if tensor.is_floating_point() and not isfinite(tensor.sum().item()) and not bool(tensor.isfinite().all()):
+            return False
+    return True

@@ -1,4 +1,5 @@
-"""Where jobs run. An executor is given calls that do not depend on each other; it knows nothing of handles or keys."""
+"""Where jobs run. An executor is given calls that do not depend on each other; it knows nothing of handles or
+keys."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from .bench import Batch
 
 VIEW_CACHE_BYTES = 64 * 2**20
-"""Samples that an executor keeps ready by default: 5,000 colour images of 32x32."""
+"""Samples that an executor keeps ready by default: 5,000 colour images of 32x32. To make 100 of them takes 0.1 ms plain
+and 4 ms rotated or blurred; a device's test view is read at every deployment."""
 
 
 class View(Protocol):
@@ -77,7 +79,8 @@ class Executor(Protocol):
     def width(self) -> int: ...  # noqa: D102
 
     def execute(self, calls: Sequence[Call]) -> Iterator[tuple[int, Returned | Raised]]:
-        """Run calls that do not depend on each other; yield ``(position, outcome)`` as they finish, in any order."""
+        """Run calls that do not depend on each other; yield ``(position, outcome)`` as they finish, in any
+        order."""
 
 
 @final
@@ -107,7 +110,8 @@ class InlineExecutor:
 
 
 def run(call: Call, threads: int, views: ViewCache) -> Returned | Raised:
-    """Make one call on ``threads`` torch threads; only what is not an ``Exception`` (Ctrl-C) passes through."""
+    """Make one call on ``threads`` torch threads; only what is not an ``Exception`` (Ctrl-C) passes
+    through."""
     import torch
 
     before = torch.get_num_threads()

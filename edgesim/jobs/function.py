@@ -65,7 +65,8 @@ class JobFunction(Generic[P, R]):
         return self.__qualname__  # found again under its own name, which is this object
 
     def digest(self) -> str:
-        """Hash the code that its result may depend on: its module, what it declares, its version. Reads files once.
+        """Hash the code that its result may depend on: its module, what it declares, its version. Reads files
+        once.
 
         Raises
         ------
@@ -111,13 +112,15 @@ def job(
 ) -> JobFunction[P, R] | Callable[[Callable[P, R]], JobFunction[P, R]]:
     """Mark a pure function as a job: ``f(*inputs, *, seed, **named parameters)``.
 
-    It must return the same for the same inputs, parameters and seed, whenever and wherever it runs; change none of its
-    inputs; draw only from generators made from ``seed``. A function without ``seed`` draws nothing.
+    It must return the same for the same inputs, parameters and seed, whenever and wherever it runs; change
+    none of its inputs; draw only from generators made from ``seed``. A function without ``seed`` draws
+    nothing.
 
     Parameters
     ----------
     version
-        At least 1 and raised with every change where the source is in no file (a notebook); elsewhere it can stay 0.
+        At least 1 and raised with every change where the source is in no file (a notebook); elsewhere it can
+        stay 0.
     depends
         Names of modules and packages whose code the result depends on, besides the function's own module.
 

@@ -1,8 +1,8 @@
 """The graph of jobs: a job knows its inputs, a handle knows its job, and nothing else keeps a job alive.
 
-References run from handle to job to the handles of its inputs; back from job to handles they are weak. So a job that
-nobody wants any more vanishes with its last handle, and so does what only it needed. A job that has run forgets its
-inputs: a value lives as long as somebody holds its handle.
+References run from handle to job to the handles of its inputs; back from job to handles they are weak. So a
+job that nobody wants any more vanishes with its last handle, and so does what only it needed. A job that has
+run forgets its inputs: a value lives as long as somebody holds its handle.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Job:
         return None
 
     def resolved_key(self) -> str:
-        """Work out the key, and first those of all pending jobs that it needs; chains may be long, so no recursion."""
+        """Work out the key, and first those of all pending jobs that it needs; chains may be long, so no
+        recursion."""
         stack = [self]
         while stack:
             top = stack[-1]
@@ -210,7 +211,8 @@ def part_key(key: str, name: str) -> str:
 
 
 def size_bytes(value: Any) -> int:
-    """Bytes of the tensors and arrays in a value: in containers and dataclasses too, everything else counts nothing."""
+    """Bytes of the tensors and arrays in a value: in containers and dataclasses too, everything else counts
+    nothing."""
     if isinstance(value, float | int | str):
         return 0
     nbytes = getattr(value, "nbytes", None)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Label(NamedTuple):
-    """Whose job it is, for messages; no part of its key. (A named tuple: a million are made in a timing-only run.)
+    """Whose job it is, for messages; no part of its key. (A named tuple: a million are made in a timing-only
+    run.)
 
     Attributes
     ----------
@@ -31,14 +32,16 @@ class Handle(Protocol):
 
     @property
     def key(self) -> str:
-        """The Merkle key: equal keys, equal bits. Hashed when first asked for; raises as ``value`` where it failed."""
+        """The Merkle key: equal keys, equal bits. Hashed when first asked for; raises as ``value`` where it
+        failed."""
 
     @property
     def done(self) -> bool:
         """Whether the value is there."""
 
     def value(self) -> Any:
-        """Return the value, computing what is pending if it is not there; takes no virtual time. Never change it.
+        """Return the value, computing what is pending if it is not there; takes no virtual time. Never change
+        it.
 
         Raises
         ------
@@ -49,4 +52,5 @@ class Handle(Protocol):
         """
 
     def part(self, name: str) -> Handle:
-        """Return the handle of an attribute of the value; it keeps alive only that attribute, once it is there."""
+        """Return the handle of an attribute of the value; it keeps alive only that attribute, once it is
+        there."""

@@ -1,4 +1,5 @@
-"""Names results by what they follow from: a job's key is the hash of its code, its environment and its inputs' keys.
+"""Names results by what they follow from: a job's key is the hash of its code, its environment and its
+inputs' keys.
 
 Keys are worked out when somebody asks, never by submitting: a timing-only run hashes nothing.
 """
@@ -15,11 +16,13 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 SEQUENTIAL = "sequential"
-"""The path of a job that runs alone, in contrast to one that is computed in one batch with others of its shape."""
+"""The path of a job that runs alone, in contrast to one that is computed in one batch with others of its
+shape."""
 
 
 class Keyed(Protocol):
-    """Anything that can be a parameter of a job because a text says exactly what it is, e.g. an ``Architecture``."""
+    """Anything that can be a parameter of a job because a text says exactly what it is, e.g. an
+    ``Architecture``."""
 
     @property
     def key(self) -> str:
@@ -94,7 +97,8 @@ def job_key(
 
 
 def _encode(parts: list[bytes], value: Any, where: str) -> None:
-    """Append a canonical, prefix-free encoding of ``value`` (constants, ``Keyed``): a type, a length, the content."""
+    """Append a canonical, prefix-free encoding of ``value`` (constants, ``Keyed``): a type, a length, the
+    content."""
     if type(value) is str:
         text = value.encode()
         parts += (b"s%d:" % len(text), text)

@@ -1,9 +1,9 @@
 """The work plane: takes jobs at once, runs them when somebody asks for a value or when enough of them wait.
 
-``WorkPlane`` is a graph (``graph``) and an executor (``executors``): the graph decides what has to run and in which
-order, the executor where and how. A store of results by key (a journal) would be asked in ``_known`` before a job is
-run and told in ``_settle``; executors that fuse calls or spread them over processes have a ``width`` above 1. Neither
-changes what a learner sees.
+``WorkPlane`` is a graph (``graph``) and an executor (``executors``): the graph decides what has to run and in
+which order, the executor where and how. A store of results by key (a journal) would be asked in ``_known``
+before a job is run and told in ``_settle``; executors that fuse calls or spread them over processes have a
+``width`` above 1. Neither changes what a learner sees.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Plane(Protocol):
         function
             Marked with :func:`~edgesim.jobs.job`.
         inputs
-            Handles, views and constants. The function gets the value of a handle; of a view, its samples as a pair of
-            tensors, features float32 (sample, ...) and labels int64 (sample,).
+            Handles, views and constants. The function gets the value of a handle; of a view, its samples as a
+            pair of tensors, features float32 (sample, ...) and labels int64 (sample,).
         label
             Whose job it is.
         seed
@@ -129,7 +129,8 @@ class WorkPlane:
 
     @property
     def ran(self) -> int:
-        """How many jobs have really been run: not those dropped unwanted, nor those found under an equal key."""
+        """How many jobs have really been run: not those dropped unwanted, nor those found under an equal
+        key."""
         return self._ran
 
     @property
@@ -163,7 +164,8 @@ class WorkPlane:
             self._flushing = False
 
     def _run_some(self, waiting: deque[tuple[int, Job]]) -> None:
-        """Run as many ready jobs as the executor likes, in the order of submission, and take them out of the queue."""
+        """Run as many ready jobs as the executor likes, in the order of submission, and take them out of the
+        queue."""
         chosen: list[tuple[int, Job]] = []
         keys: set[str] = set()
         later: list[tuple[int, Job]] = []
@@ -248,7 +250,8 @@ def inline_plane(
     memory_bytes: int = MEMORY_BYTES,
     on_done: Callable[[Label], None] | None = None,
 ) -> WorkPlane:
-    """Make a plane that runs jobs one after the other in this process; see ``WorkPlane`` and ``InlineExecutor``."""
+    """Make a plane that runs jobs one after the other in this process; see ``WorkPlane`` and
+    ``InlineExecutor``."""
     return WorkPlane(
         InlineExecutor(threads_per_job), max_pending=max_pending, memory_bytes=memory_bytes, on_done=on_done
     )
