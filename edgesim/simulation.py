@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from .errors import EdgesimError, LearnerFailure, NeedsValues, UserError
-from .learner import Learner, LearnerParams, discover, installed_params, load_learner
+from .learner import Learner, LearnerEntry, LearnerParams, discover, installed_params, load_learner
 from .run_folder import RunFolder
 from .scenario import LearnerSpec, Scenario, load
 from .scenario.findings import did_you_mean
@@ -182,14 +182,15 @@ def prepare(
     """
     if not isinstance(scenario, Scenario):
         scenario = load_scenario(scenario)
-    chosen = _choose(scenario, learners)
+    installed = discover()
+    chosen = _choose(scenario, learners, installed)
     scenario = scenario.model_copy(update={"learners": tuple(chosen)})
     distinct = tuple(dict.fromkeys([scenario.seed] if seeds is None else seeds))
     if not distinct:
         raise UserError("no seeds: give at least one")
     if _is_code(scenario.model.name) and not allow_code:
         raise UserError(f"model.name: {scenario.model.name!r} is code of your own: --allow-code lets it run")
-    cast = {spec.label: _instantiate(spec, allow_code) for spec in chosen}
+    cast = {spec.label: _instantiate(spec, installed, allow_code) for spec in chosen}
     if timing_only:
         refuse_readers(cast)
     facts = {spec.label: _facts(spec, cast[spec.label]) for spec in chosen}
@@ -203,11 +204,12 @@ def refuse_readers(cast: Mapping[str, Learner]) -> None:
             raise NeedsValues(label, "its control flow reads results")
 
 
-def _choose(scenario: Scenario, wanted: Sequence[str] | None) -> list[LearnerSpec]:
+def _choose(
+    scenario: Scenario, wanted: Sequence[str] | None, installed: Mapping[str, LearnerEntry]
+) -> list[LearnerSpec]:
     if wanted is None:
         return list(scenario.learners)
     specs = {spec.label: spec for spec in scenario.learners}
-    installed = discover()
     chosen = []
     for name in dict.fromkeys(wanted):
         if name in specs:
@@ -223,13 +225,13 @@ def _choose(scenario: Scenario, wanted: Sequence[str] | None) -> list[LearnerSpe
     return chosen
 
 
-def _instantiate(spec: LearnerSpec, allow_code: bool) -> Learner:
+def _instantiate(spec: LearnerSpec, installed: Mapping[str, LearnerEntry], allow_code: bool) -> Learner:
     if _is_code(spec.learner):
         if not allow_code:
             raise UserError(f"learner {spec.learner!r} is code of your own: --allow-code lets it run")
         found = load_learner(spec.learner)
     else:
-        found = discover()[spec.learner].load()
+        found = installed[spec.learner].load()
     params = spec.params
     if not isinstance(params, LearnerParams):
         try:

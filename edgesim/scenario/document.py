@@ -5,6 +5,7 @@ Knows nothing of what a scenario is.
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import os
@@ -58,6 +59,10 @@ class Document:
         while path not in self.values and path:
             path = path[:-1]
         return self.values[path]
+
+    def copy(self) -> Document:
+        """Return a document that may be changed without changing this one."""
+        return Document(copy.deepcopy(self.data), dict(self.values), dict(self.keys), list(self.problems))
 
     def complain(self, path: Path, message: str, on_key: bool = False) -> None:
         """Note a problem at ``path``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path as FilePath
@@ -73,7 +72,7 @@ def load_each(
     document = _read(FilePath(path))
     for overrides in variants:
         try:
-            yield _checked(copy.deepcopy(document), FilePath(path), overrides, learner_params)
+            yield _checked(document.copy(), FilePath(path), overrides, learner_params)
         except ScenarioError as error:
             yield error
 
