@@ -12,6 +12,9 @@ from edgesim.cli.failing import told
 if TYPE_CHECKING:
     from edgesim.learner import Learner, LearnerEntry
 
+MOST_KEYS = 4
+"""Keys of a mapping that are listed; of more, the first ones."""
+
 
 @told
 def learners() -> None:
@@ -97,7 +100,8 @@ def _kind(described: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in described:
         return _kind(definitions[described["$ref"].rpartition("/")[2]], definitions)
     if described.get("type") == "object":
-        return f"{{{', '.join(described.get('properties', {}))}}}"
+        keys = list(described.get("properties", {}))
+        return f"{{{', '.join(keys if len(keys) <= MOST_KEYS else [*keys[: MOST_KEYS - 1], '...'])}}}"
     if described.get("type") == "array":
         return f"list of {_kind(described.get('items', {}), definitions)}"
     names = {"integer": "whole number", "boolean": "true | false", "string": "text", "null": "nothing"}
