@@ -14,7 +14,8 @@ from .verbs import Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from ..data import Samples
+    from ..data import Samples, View
+    from ..jobs import Handle
     from ..models import Architecture
     from .device import Device
     from .payload import Payload
@@ -114,6 +115,7 @@ class Cloud:
         function: Callable[..., Any],
         architecture: Architecture,
         *,
+        inputs: Sequence[Handle | View] = (),
         flops: float = 0.0,
         scored: Sequence[Samples] = (),
         tag: str | int | None = None,
@@ -126,9 +128,11 @@ class Cloud:
         sources
             At least one; the new model descends from all of them.
         function
-            A job ``f(*states, **parameters)`` that gives the new weights.
+            A job ``f(*states, *inputs, **parameters)`` that gives the new weights.
         architecture
             Of the new model.
+        inputs
+            What else it reads that is there: results of other jobs, views of samples.
         flops
             What it costs; selecting and copying cost nothing.
         scored
@@ -138,7 +142,9 @@ class Cloud:
         parameters
             Of the function.
         """
-        steps = self._shop.derive(sources, function, architecture, flops, scored, parameters, tag, self._world.now)
+        steps = self._shop.derive(
+            sources, function, architecture, inputs, flops, scored, parameters, tag, self._world.now
+        )
         return Verb(self._world.env, steps)
 
     def solve(self, flops: float, *, tag: str | int | None = None) -> Verb[None]:

@@ -65,29 +65,55 @@ class Offline:
         )
         return Model(name, architecture, state)
 
-    def pretrained(self) -> Model:
-        """The scenario's model, trained on the proxy data as ``pretrain`` says; learners share this job."""
+    @property
+    def pretraining(self) -> Training:
+        """How the scenario pretrains."""
         how = self.environment.scenario.pretrain
-        training = Training(
+        return Training(
             epochs=how.epochs,
             batch_size=how.batch_size,
             learning_rate=how.learning_rate,
             optimizer=how.optimizer,
         )
-        return self.train(self.untrained(), training, name="pretrained")
 
-    def train(self, model: Model, training: Training, *, name: str, method: Method | None = None) -> Model:
-        """Train ``model`` on the proxy data, by default by cross-entropy; the new model is called ``name``."""
+    def pretrained(self) -> Model:
+        """The scenario's model, trained on the proxy data as ``pretrain`` says; learners share this job."""
+        return self.train(self.untrained(), self.pretraining, name="pretrained")
+
+    def train(
+        self,
+        model: Model,
+        training: Training,
+        *,
+        name: str,
+        on: View | None = None,
+        method: Method | None = None,
+    ) -> Model:
+        """Train ``model``; the new model is called ``name``.
+
+        Parameters
+        ----------
+        model
+            Where to start from.
+        training
+            How.
+        name
+            Unique among what is made before the start; the job draws from the stream of this name.
+        on
+            Samples; by default all proxy data.
+        method
+            The learner's own way to train; by default by cross-entropy.
+        """
         from ..jobs.arithmetic import train
 
-        proxy = self.proxy
+        view = self.proxy if on is None else on
         costs = models.cost(model.architecture)
         method = method or Method(train)
         state = self.plane.submit(
             method.function,
             model.state,
             *method.inputs,
-            proxy,
+            view,
             label=Label(self.label, "cloud", 0.0, name),
             seed=stream_seed(self.environment.seed, "pretrain", model.architecture.key, name),
             architecture=model.architecture,
@@ -102,9 +128,9 @@ class Offline:
             Work(
                 job_id=f"offline/pretrain/{name}",
                 kind="pretrain",
-                flops=training.epochs * len(proxy) * costs.train_flops_per_sample,
+                flops=training.epochs * len(view) * costs.train_flops_per_sample,
                 memory_bytes=costs.training_memory_bytes(training.largest_batch, training.optimizer),
-                samples=len(proxy),
+                samples=len(view),
                 batch_size=training.micro_batch_size,
                 input_model_ids=(model.id,),
                 output_model_id=name,
@@ -119,24 +145,26 @@ class Offline:
         architecture: Architecture,
         *,
         name: str,
+        inputs: Sequence[Handle | View] = (),
+        flops: float = 0.0,
         **parameters: Any,
     ) -> Model:
         """Make a model called ``name`` out of models, by a job on their weights; see ``Cloud.derive``."""
         state = self.plane.submit(
             function,
             *[model.state for model in sources],
+            *inputs,
             label=Label(self.label, "cloud", 0.0, name),
             seed=stream_seed(self.environment.seed, "derive", architecture.key, name),
             **parameters,
         )
-        inputs = tuple(model.id for model in sources)
         self.work.append(
             Work(
                 job_id=f"offline/derive/{name}",
                 kind="derive",
-                flops=0.0,
+                flops=flops,
                 memory_bytes=2 * models.weight_bytes(architecture),
-                input_model_ids=inputs,
+                input_model_ids=tuple(model.id for model in sources),
                 output_model_id=name,
             )
         )

@@ -18,7 +18,7 @@ from .verbs import Steps
 from .worker import Work, Worker, phases_of
 
 if TYPE_CHECKING:
-    from ..data import Samples
+    from ..data import Samples, View
     from ..jobs import Handle
     from ..models import Architecture
     from .names import Names
@@ -208,6 +208,7 @@ class Workshop:
         sources: Sequence[Model],
         function: Callable[..., Any],
         architecture: Architecture,
+        inputs: Sequence[Handle | View],
         flops: float,
         scored: Sequence[Samples],
         parameters: Mapping[str, Any],
@@ -229,6 +230,7 @@ class Workshop:
         state = self.plane.submit(
             function,
             *[model.state for model in sources],
+            *inputs,
             label=Label(self.learner, self.node, now_s, job_id),
             seed=seed,
             **parameters,
