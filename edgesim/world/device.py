@@ -19,7 +19,7 @@ from .verbs import Steps, Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from ..data import DataStream
+    from ..data import DataStream, View
     from ..jobs import Handle
     from ..models import Architecture
     from .network import Link
@@ -253,13 +253,16 @@ class Device:
         function: Callable[..., Any],
         architecture: Architecture,
         *,
+        inputs: Sequence[Handle | View] = (),
         flops: float = 0.0,
         scored: Sequence[Samples] = (),
         tag: str | int | None = None,
         **parameters: Any,
     ) -> Verb[Model]:
         """Make a model out of models that are here; see ``Cloud.derive``."""
-        steps = self._shop.derive(sources, function, architecture, flops, scored, parameters, tag, self._world.now)
+        steps = self._shop.derive(
+            sources, function, architecture, inputs, flops, scored, parameters, tag, self._world.now
+        )
         return Verb(self._world.env, steps)
 
     def upload(self, payload: Payload) -> Verb[Any]:
