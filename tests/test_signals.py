@@ -1,6 +1,7 @@
 """Signals: piecewise-constant functions of time with exact integrals and their inverse."""
 
 import math
+import sys
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,20 @@ def test_scaling_shifting_and_clipping() -> None:
     assert TRACE.shifted(-5) == Signal.steps([0, 4], [0, 10])
     assert LOOP.shifted(2) == LOOP.shifted(-3) == Signal.steps([0, 2], [4, 1], period_s=5)
     assert TRACE.clipped(3, 8) == Signal.steps([0, 4, 9], [8, 3, 8])
+
+
+def test_scaling_a_long_trace_shares_its_knots() -> None:
+    trace = Signal.steps(range(1000), [k % 7 for k in range(1000)], period_s=1000)
+    half = trace.scaled(0.5)
+    assert sys.getsizeof(half) < 200
+    assert (half.value(6), half.highest, half.lowest, half.next_change(6)) == (3.0, 3.0, 0.0, 7.0)
+    assert half.integral(3, 2345) == trace.integral(3, 2345) / 2
+    assert half.when_integral(3, 500) == trace.when_integral(3, 1000)
+    assert half.first_at_least(3, 7) == 13
+    assert half.shifted(-5).value(1) == 3.0
+    assert half == Signal.steps(range(1000), [k % 7 / 2 for k in range(1000)], period_s=1000)
+    assert trace.scaled(0) == Signal.constant(0)
+    assert trace.scaled(1) is trace
 
 
 def test_signals_of_unlike_periods_combine_without_a_list_of_knots() -> None:

@@ -200,6 +200,7 @@ def test_a_loop_can_be_scaled_and_entered_anywhere() -> None:
     assert trace.looped(offset_s=12).value(0) == 30
     starts = {trace.looped_from_anywhere(stream(0, "trace", device)).next_change(0) for device in range(20)}
     assert len(starts) == 20
+    assert trace.looped_from_anywhere(stream(0, "a"), scale=2) == trace.looped_from_anywhere(stream(0, "a")).scaled(2)
     assert trace.looped_from_anywhere(stream(0, "a")) == trace.looped_from_anywhere(stream(0, "a"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ._steps import Constant, from_knots
+from ._steps import Constant, Steps, from_knots
 from .signal import PATIENCE, Signal, gave_up
 
 _FEW = 64  # knots up to which a combination is merged at once
@@ -92,6 +92,46 @@ class Combined(Signal):
         return f"<{self._name} of {len(self._parts)} signals>"
 
 
+class Scaled(Signal):
+    """A signal times a positive factor, sharing its knots."""
+
+    __slots__ = ("_base", "_factor", "highest", "lowest")
+
+    highest: float
+    lowest: float
+
+    def __init__(self, base: Signal, factor: float) -> None:
+        self._base = base
+        self._factor = factor
+        self.lowest = base.lowest * factor
+        self.highest = base.highest * factor
+
+    times_s = property(lambda self: self._base.times_s)
+    values = property(lambda self: tuple(value * self._factor for value in self._base.values))
+    period_s = property(lambda self: self._base.period_s)
+
+    def value(self, time_s: float) -> float:
+        return self._base.value(time_s) * self._factor
+
+    def integral(self, from_s: float, to_s: float) -> float:
+        return self._base.integral(from_s, to_s) * self._factor
+
+    def when_integral(self, start_s: float, amount: float) -> float:
+        return self._base.when_integral(start_s, amount / self._factor)
+
+    def next_change(self, time_s: float) -> float:
+        return self._base.next_change(time_s)
+
+    def shifted(self, by_s: float) -> Signal:
+        return combine("product", (self._base.shifted(by_s), Constant(self._factor)))
+
+    def _content(self) -> tuple[object, ...]:
+        return from_knots(self.times_s, self.values, self.period_s)._content()
+
+    def __repr__(self) -> str:
+        return f"<{self._factor!r} times {self._base!r}>"
+
+
 def combine(name: str, signals: tuple[Signal, ...]) -> Signal:
     """The ``minimum``, ``maximum``, ``product`` or ``difference`` of signals; costs little however long they are."""
     if not signals:
@@ -106,10 +146,23 @@ def combine(name: str, signals: tuple[Signal, ...]) -> Signal:
         signals = tuple([s for s in signals if s is bounding or s.lowest < bounding.highest])
         if len(signals) == 1:
             return bounding
-    knots = sum([_FEW if type(signal) is Combined else len(signal.times_s) for signal in signals])
-    if knots < _FEW and _have_one_period(signals):
+    if sum([_knots(signal) for signal in signals]) < _FEW and _have_one_period(signals):
         return _merge(apply, signals)
+    if name == "product":
+        changing = [signal for signal in signals if type(signal) is not Constant]
+        factor = math.prod([signal.lowest for signal in signals if type(signal) is Constant])
+        if not factor:
+            return Constant(0.0)
+        if len(changing) == 1 and type(changing[0]) is not Combined:
+            return changing[0] if factor == 1.0 else Scaled(changing[0], factor)
     return Combined(name, signals)
+
+
+def _knots(signal: Signal) -> int:
+    """How many knots a signal has, or ``_FEW`` where counting them could mean making them."""
+    if type(signal) is Constant:
+        return 1
+    return len(signal.times_s) if type(signal) is Steps else _FEW
 
 
 def _have_one_period(signals: tuple[Signal, ...]) -> bool:

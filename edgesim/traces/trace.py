@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..signals import Signal
+from ..signals import Signal, rotated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,22 +73,23 @@ class Trace:
     times_s: tuple[float, ...]
     values: tuple[float, ...]
     duration_s: float
+    _loop: Signal = field(init=False, repr=False, compare=False)  # made once: devices that share a trace share it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_loop", self.signal(self.duration_s))
 
     @property
     def mean(self) -> float:
         """The time-weighted mean over ``duration_s``."""
-        return self.looped().integral(0.0, self.duration_s) / self.duration_s
+        return self._loop.integral(0.0, self.duration_s) / self.duration_s
 
     def signal(self, period_s: float | None = None) -> Signal:
         """The trace once; then its last value holds, or everything repeats every ``period_s`` seconds."""
         return Signal.steps(self.times_s, self.values, period_s)
 
     def looped(self, *, scale: float = 1.0, offset_s: float = 0.0) -> Signal:
-        """The trace again and again, every value times ``scale``, read from ``offset_s`` on."""
-        signal = self.signal(self.duration_s)
-        if scale != 1.0:
-            signal = signal.scaled(scale)
-        return signal.shifted(-offset_s) if offset_s else signal
+        """The trace again and again, every value times ``scale``, read from ``offset_s`` on; its knots are shared."""
+        return rotated(self._loop, offset_s).scaled(scale)
 
     def looped_from_anywhere(self, rng: np.random.Generator, *, scale: float = 1.0) -> Signal:
         """The trace again and again, read from a random moment on: devices that share it are not in step."""
