@@ -224,7 +224,10 @@ _TABLES = (
             _text("device", "the device"),
             _number("time_s", "from when on"),
             _text("state", "`online` or `offline`"),
-            _text("cause", "`start`, `schedule`, `battery`, ..."),
+            _text(
+                "cause",
+                "`start`; `schedule` (`away`), `availability`, `joins`, `leaves`; `battery` (empty), `charged` (again)",
+            ),
         ),
     ),
     Table(
@@ -237,6 +240,26 @@ _TABLES = (
             _number("compute_j", "energy for jobs", missing=True),
             _number("radio_j", "energy for transfers", missing=True),
             _number("total_j", "the sum", missing=True),
+        ),
+    ),
+    Table(
+        "battery",
+        "A row whenever what a device draws from its battery changes. Between two rows the level is a straight line "
+        "(as far as the charging power is constant, and held at full); `level_j` = initial level + `charged_j` - "
+        "`spent_j` in every row.",
+        (
+            _text("device", "the device"),
+            _number("time_s", "when"),
+            _text(
+                "event",
+                "`start`, `change` (of what is drawn), `empty` (the device leaves), `charged` (it comes back) or `end`",
+            ),
+            _number("level_j", "what it holds"),
+            _number("level_ratio", "over what it holds when full"),
+            _number("draw_w", "what is drawn from now on, energy of single bytes not among it"),
+            _number("charging_w", "what it is charged with now"),
+            _number("charged_j", "what has gone in so far: less than was offered while it was full"),
+            _number("spent_j", "what has been drawn so far; at the end the `total_j` of the table `energy`"),
         ),
     ),
     Table(

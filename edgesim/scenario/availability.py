@@ -83,8 +83,8 @@ class RecordedAvailability(Spec):
         default=None, description="Start over after this time; else a device is gone for good after its last span."
     )
     sample: Sampling = Field(
-        default="in_order",
-        description="Whose spans a device gets: its own number's, or anybody's at random.",
+        default="random",
+        description="Whose spans a device gets: anybody's at random, with replacement, or those of its own number.",
     )
     random_start: Flag = Field(
         default=False, description="Each device starts at a random point of the recording; needs `repeat`."

@@ -141,10 +141,11 @@ class Battery:
             self._online = there
             self._changed()
 
-    def computing(self, change: int) -> None:
-        """``change`` more things draw the power of computing."""
-        self._computing += change
-        self._changed()
+    def computing(self, at_a_time: int) -> None:
+        """So many things draw the power of computing from now on."""
+        if at_a_time != self._computing:
+            self._computing = at_a_time
+            self._changed()
 
     def opened(self, transfer: Transfer) -> None:
         """A transfer begins."""

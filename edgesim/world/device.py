@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
 from .. import models
 from ..data import Samples
-from ..signals import Signal
-from .energy import EnergyMeter, Power
+from .energy import EnergyMeter
+from .hardware import Hardware
 from .payload import Bundle, Message, Model, Patch, Payload
 from .radio import Radio, Shipment
 from .training import Method, Workshop
@@ -26,42 +25,9 @@ if TYPE_CHECKING:
     from .world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """What one device is made of; signals are functions of virtual time.
-
-    Attributes
-    ----------
-    compute
-        Effective training throughput in FLOP/s.
-    memory
-        Bytes available for jobs.
-    uplink, downlink
-        Capacities of its access links in bytes per second; outages are zeros in them.
-    latency_s
-        One way, at least 0.
-    step_overhead_s
-        Added per training step, at least 0.
-    memory_overhead_bytes
-        Needed by a training job on top of the model's own.
-    power
-        What it draws; None where nobody knows.
-    requests
-        Inference requests per second; None where there are none.
-    away
-        ``(start_s, end_s)`` of each stretch of time during which it is not there; disjoint, in order.
-    """
-
-    compute: Signal
-    memory: Signal
-    uplink: Signal
-    downlink: Signal
-    latency_s: float = 0.0
-    step_overhead_s: float = 0.0
-    memory_overhead_bytes: int = 0
-    power: Power | None = None
-    requests: Signal | None = None
-    away: tuple[tuple[float, float], ...] = ()
+_SCHEDULED, _EMPTY = 1, 2
+_REASONS = {"battery": _EMPTY, "charged": _EMPTY}
+"""A device is away while any reason says so; every cause that is not listed is of the scenario's schedule."""
 
 
 class Device:
@@ -85,6 +51,7 @@ class Device:
     """
 
     __slots__ = (
+        "_absent",
         "_away_cause",
         "_came_s",
         "_data",
@@ -116,6 +83,7 @@ class Device:
         self.model = model
         self.serving = "device"
         self._away_cause = ""
+        self._absent = 0  # reasons to be away, of those in _REASONS
         self._came_s = 0.0
         self._online_s = 0.0
         self._data: DataStream | None = None
@@ -136,6 +104,11 @@ class Device:
     def online(self) -> bool:
         """Whether it is there now."""
         return not self._away_cause
+
+    @property
+    def away_cause(self) -> str:
+        """Why it is away now: as in the table ``availability``; empty while it is there."""
+        return self._away_cause
 
     @property
     def free_memory_bytes(self) -> int:
@@ -355,13 +328,20 @@ class Device:
             self._waiting_for_drift.succeed()
             self._waiting_for_drift = None
 
+    def start_away(self, cause: str) -> None:
+        """Be away at time 0; before anything else happens to it."""
+        self._absent |= _REASONS.get(cause, _SCHEDULED)
+        self._away_cause = cause
+
     def leave(self, cause: str) -> None:
         """Go away: running jobs are killed, open transfers are cut."""
+        self._absent |= _REASONS.get(cause, _SCHEDULED)
         if self._away_cause:
             return
         self._world.serving_changed(self)
         self._away_cause = cause
         self._online_s += self._world.now - self._came_s
+        self.meter.online(False)
         if self._workshop is not None:
             self._worker.away_cause = cause
             self._worker.kill_all(cause)
@@ -371,12 +351,14 @@ class Device:
         self._world.recorder.availability(self.name, "offline", cause)
 
     def join(self, cause: str) -> None:
-        """Come back."""
-        if not self._away_cause:
+        """Come back, unless there is another reason to be away."""
+        self._absent &= ~_REASONS.get(cause, _SCHEDULED)
+        if self._absent or not self._away_cause:
             return
         self._world.serving_changed(self)
         self._away_cause = ""
         self._came_s = self._world.now
+        self.meter.online(True)
         if self._workshop is not None:
             self._worker.away_cause = ""
         if self._radio is not None:
@@ -392,6 +374,7 @@ class Device:
             self._worker.close()
         if self._radio is not None:
             self._radio.close()
+        self.meter.close()
         if self.online:
             self._online_s += self._world.now - self._came_s
         self._world.recorder.energy(self.name, self._online_s, self.meter.totals_j(self._online_s))

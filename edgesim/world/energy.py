@@ -8,6 +8,11 @@ transfers and its idle power over the time it was there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .battery import Battery
+    from .network import Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,51 @@ class ShareClock:
 
 
 class EnergyMeter:
-    """Adds up what a device spends, in joules; without a ``power`` nothing is measured and all joules are ``None``."""
+    """Adds up what a device spends, in joules; without a ``power`` nothing is measured and all joules are ``None``.
 
-    __slots__ = ("_compute_j", "_radio_j", "power", "radio")
+    Attributes
+    ----------
+    power
+        What the device draws.
+    battery
+        What it draws it from, if not from the mains: told at once what the books learn when a job or transfer ends.
+    radio
+        Shares the time of the radio among open transfers.
+    """
+
+    __slots__ = ("_compute_j", "_radio_j", "battery", "power", "radio")
 
     def __init__(self, power: Power | None) -> None:
         self.power = power
+        self.battery: Battery | None = None
         self.radio = ShareClock()
         self._compute_j = 0.0
         self._radio_j = 0.0
+
+    def online(self, there: bool) -> None:
+        """The device comes or goes."""
+        if self.battery is not None:
+            self.battery.online(there)
+
+    def computing(self, at_a_time: int) -> None:
+        """So many things draw the power of computing from now on: the processor, and each overhead of a step."""
+        if self.battery is not None:
+            self.battery.computing(at_a_time)
+
+    def opened(self, transfer: Transfer) -> None:
+        """A transfer has begun."""
+        if self.battery is not None:
+            self.battery.opened(transfer)
+
+    def closed(self, transfer: Transfer, sent_bytes: float) -> None:
+        """A transfer is over, after ``sent_bytes``."""
+        if self.battery is not None:
+            self.battery.closed(transfer, sent_bytes)
+
+    def close(self) -> None:
+        """The simulation ends."""
+        if self.battery is not None:
+            self.battery.close()
 
     def computed(self, busy_s: float) -> float | None:
         """Charge a job with its share of busy time; returns its joules."""

@@ -10,16 +10,15 @@ from ..data import Arrival, Dataset, DataStream, Partition, Pools, View, load_da
 from ..errors import UserError
 from ..models import Architecture
 from ..scenario import ClassesPartition, DirichletPartition, SplitPartition
-from ..signals import Signal
 from .cloud import CloudHardware
-from .device import Hardware
 from .drift import Strike, strikes
-from .energy import Power
+from .hardware import Fleet, Hardware, cloud_signals
+from .presence import Part
 from .training import Training
 
 if TYPE_CHECKING:
     from ..scenario import Scenario
-    from ..scenario.devices import DeviceGroup, Window
+    from ..scenario.devices import DeviceGroup
 
 
 class Environment:
@@ -67,27 +66,28 @@ class Environment:
     def cloud(self) -> CloudHardware:
         """The cloud's hardware."""
         spec = self.scenario.cloud
-        return CloudHardware(
-            compute=spec.compute.signal(),
-            memory=spec.memory.signal(),
-            ingress=spec.ingress.signal(),
-            egress=spec.egress.signal(),
-            response_bytes=int(spec.response_bytes),
-        )
+        signals = cloud_signals(spec, self.seed, self.scenario.horizon)
+        return CloudHardware(**signals, response_bytes=int(spec.response_bytes))
 
     @cached_property
-    def _groups(self) -> list[tuple[DeviceGroup, Hardware, Arrival]]:
-        horizon_s = self.scenario.horizon
+    def _groups(self) -> list[tuple[Fleet, Arrival]]:
         return [
-            (block.group, hardware(block.group, horizon_s), self._arrival(block.group))
+            (Fleet(block.group, self.seed, self.scenario.horizon), self._arrival(block.group))
             for block in self.scenario.blocks
         ]
 
     def devices(self) -> Iterator[tuple[str, str, Hardware]]:
         """Name, group and hardware of each device."""
-        for group, parts, _ in self._groups:
-            for name in group.names():
-                yield name, group.name, parts
+        for fleet, _ in self._groups:
+            for member, name in enumerate(fleet.group.names()):
+                yield name, fleet.group.name, fleet.hardware(member)
+
+    def presences(self) -> Iterator[tuple[int, list[Part]]]:
+        """Index of each device that comes and goes, and what makes it do so."""
+        for block, (fleet, _) in zip(self.scenario.blocks, self._groups, strict=True):
+            if fleet.comes_and_goes:
+                for member in range(fleet.group.count):
+                    yield block.start + member, fleet.presence(member)
 
     def data_stream(self, index: int, name: str) -> DataStream:
         """A fresh stream of the device's samples: the same whoever asks."""
@@ -96,7 +96,7 @@ class Environment:
             self.dataset,
             self.pools,
             self.partition[index],
-            self._groups[position][2],
+            self._groups[position][1],
             seed=self.seed,
             device=name,
             test_samples=self.scenario.data.test_samples,
@@ -175,45 +175,3 @@ def draw_environment(scenario: Scenario, seed: int, dataset: Dataset, *, allow_c
         allow_code=allow_code,
     )
     return Environment(scenario, seed, dataset, pools, shares, architecture)
-
-
-def hardware(group: DeviceGroup, horizon_s: float) -> Hardware:
-    """The hardware of one group's devices."""
-    open_ = _without(group.outages, horizon_s)
-    power = group.power
-    requests = group.requests.signal()
-    return Hardware(
-        compute=group.compute.signal(),
-        memory=group.memory.signal(),
-        uplink=Signal.product(group.uplink.signal(), open_) if open_ else group.uplink.signal(),
-        downlink=Signal.product(group.downlink.signal(), open_) if open_ else group.downlink.signal(),
-        latency_s=group.latency,
-        step_overhead_s=group.step_overhead,
-        memory_overhead_bytes=int(group.memory_overhead),
-        power=None if power is None else Power(power.idle, power.compute, power.radio, power.per_byte),
-        requests=requests if requests.highest > 0 else None,
-        away=_merged(group.away, horizon_s),
-    )
-
-
-def _merged(windows: tuple[Window, ...], horizon_s: float) -> tuple[tuple[float, float], ...]:
-    """All spans of the windows before the horizon, in order, touching ones joined."""
-    joined: list[tuple[float, float]] = []
-    for start_s, end_s in sorted(span for window in windows for span in window.spans(horizon_s)):
-        if joined and start_s <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end_s, joined[-1][1]))
-        else:
-            joined.append((start_s, end_s))
-    return tuple(joined)
-
-
-def _without(windows: tuple[Window, ...], horizon_s: float) -> Signal | None:
-    """1 outside the windows, 0 inside; None where there are none."""
-    spans = _merged(windows, horizon_s)
-    if not spans:
-        return None
-    knots: dict[float, float] = {0.0: 1.0}
-    for start_s, end_s in spans:
-        knots[start_s] = 0.0
-        knots[end_s] = 1.0
-    return Signal.steps(tuple(knots), tuple(knots.values()))

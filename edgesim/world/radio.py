@@ -113,6 +113,7 @@ class Radio:
         opened = _Open(shipment, process, transfer, env.now, ends)
         for radio in radios:
             radio._open[shipment.transfer_id] = opened
+            radio._meter.opened(transfer)
         try:
             yield transfer
         except Interrupt as interruption:
@@ -136,6 +137,7 @@ class Radio:
         joules: list[float | None] = []
         for radio, entered in opened.ends:
             del radio._open[shipment.transfer_id]
+            radio._meter.closed(opened.transfer, sent_bytes)
             radio_s = radio._meter.radio.leave(self._env.now, entered)
             joules.append(radio._meter.transferred(radio_s, sent_bytes))
         measured = [spent for spent in joules if spent is not None]

@@ -11,6 +11,7 @@ from ..tables import WorldTables
 
 if TYPE_CHECKING:
     from ..jobs import Handle
+    from .battery import Battery
     from .drift import Strike
     from .memory import Memory
     from .payload import Model
@@ -47,6 +48,7 @@ class Recorder:
         self._memory = tables.adder("memory")
         self._availability = tables.adder("availability")
         self._energy = tables.adder("energy")
+        self._battery = tables.adder("battery")
         self._serving = tables.adder("serving")
         self._environment = tables.adder("environment")
 
@@ -225,6 +227,20 @@ class Recorder:
             self._energy(device, online_s, None, None, None, None)
         else:
             self._energy(device, online_s, *totals_j, sum(totals_j))
+
+    def battery(self, device: str, event: str, battery: Battery) -> None:
+        """Something about a battery changed; between two rows its level is a line, held at full."""
+        self._battery(
+            device,
+            self._env.now,
+            event,
+            max(0.0, battery.level_j),
+            max(0.0, battery.level_j) / battery.capacity_j,
+            battery.draw_w,
+            battery.charging_w,
+            battery.charged_j,
+            battery.spent_j,
+        )
 
     def serving(self, device: str, *cells: float | str | None) -> None:
         """A stretch of serving; the cells in the order of the table's columns after ``device``."""

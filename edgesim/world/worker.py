@@ -67,6 +67,7 @@ class _Running:
     computation: Computation
     start_s: float
     available_bytes: int
+    in_overhead: bool = False
 
 
 class Worker:
@@ -88,7 +89,7 @@ class Worker:
         Where rows go.
     """
 
-    __slots__ = ("_env", "_meter", "_node", "_recorder", "_running", "away_cause", "memory", "processor")
+    __slots__ = ("_env", "_meter", "_node", "_overheads", "_recorder", "_running", "away_cause", "memory", "processor")
 
     def __init__(
         self,
@@ -104,6 +105,7 @@ class Worker:
         self._meter = meter
         self._recorder = recorder
         self._running: dict[str, _Running] = {}
+        self._overheads = 0
         self.processor = Processor(env, speed)
         self.memory = Memory(env, available, self._kill_for_memory)
         self.away_cause = ""
@@ -137,9 +139,13 @@ class Worker:
         assert process is not None, "compute() runs inside a verb"
         running = _Running(work, process, computation, start_s, available)
         self._running[work.job_id] = running
+        self._draw()
         try:
             yield computation
             if work.overhead_s:
+                running.in_overhead = True
+                self._overheads += 1
+                self._draw()
                 yield env.timeout(work.overhead_s)
         except Interrupt as interruption:
             cause = str(interruption.cause)
@@ -159,12 +165,17 @@ class Worker:
             running.computation.cancel()
             self._end(running, "running", "")
 
+    def _draw(self) -> None:
+        self._meter.computing((1 if self.processor.running else 0) + self._overheads)
+
     def _kill_for_memory(self, job_id: str) -> None:
         self._running[job_id].process.interrupt("memory")
 
     def _end(self, running: _Running, status: str, cause: str) -> None:
         work = running.work
         del self._running[work.job_id]
+        self._overheads -= running.in_overhead
+        self._draw()
         self.memory.release(work.job_id)
         self._recorder.memory(self._node, "killed" if status == "killed" else "end", work, self.memory)
         overhead_s = 0.0

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..jobs import Label, Plane
 from ..models import Architecture, TensorSpec, payload_bytes, weight_bytes
 from ..tables import WorldTables
+from .battery import Battery, Store
 from .cloud import Cloud
 from .device import Device
 from .drift import Strike
@@ -23,6 +24,7 @@ from .names import Names
 from .network import Network
 from .offline import Offline
 from .payload import Bundle, Lineage, Model, Part, Patch, Payload
+from .presence import Comings, together
 from .priorities import ENVIRONMENT, LEARNER
 from .recorder import Recorder
 from .schedule import Clock, call_at
@@ -90,8 +92,15 @@ class World:
         for work in offline.work:
             self.recorder.offline(work)
         self._record_environment()
+        self._comings = Comings(self.env, self.horizon_s, self._come_or_go)
+        for index, parts in environment.presences():
+            there, cause, changes = together(parts)
+            if not there:
+                self.devices[index].start_away(cause)
+            self._comings.add(index, changes)
         for device in self.devices:
-            self.recorder.availability(device.name, "online", "start")
+            state = "online" if device.online else "offline"
+            self.recorder.availability(device.name, state, device.away_cause or "start")
         self._open_requests()
         for device in self.devices:
             device.serve(model, "device", "start")
@@ -265,10 +274,29 @@ class World:
     def _schedule(self) -> None:
         for strike in self.environment.strikes:
             call_at(self.env, strike.time_s, ENVIRONMENT, partial(self._strike, strike))
+        self._comings.start()
         for device in self.devices:
-            for start_s, end_s in device.hardware.away:
-                call_at(self.env, start_s, ENVIRONMENT, partial(device.leave, "schedule"))
-                call_at(self.env, end_s, ENVIRONMENT, partial(device.join, "schedule"))
+            if device.hardware.battery is not None:
+                self._connect_battery(device, device.hardware.battery)
+
+    def _come_or_go(self, index: int, there: bool, cause: str) -> None:
+        device = self.devices[index]
+        if there:
+            device.join(cause)
+        else:
+            device.leave(cause)
+
+    def _connect_battery(self, device: Device, store: Store) -> None:
+        def tell(empty: bool) -> None:
+            if empty:
+                device.leave("battery")
+            else:
+                device.join("charged")
+
+        power = device.hardware.power
+        assert power is not None, "the scenario has checked that a battery feeds something"
+        device.meter.battery = Battery(self.env, store, power, partial(self.recorder.battery, device.name), tell)
+        device.meter.battery.start(device.online)
 
     def _strike(self, strike: Strike) -> None:
         cohort = self._cohorts.setdefault(strike.cohort_id, {})
