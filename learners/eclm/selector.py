@@ -65,7 +65,7 @@ class Selector(nn.Module):
 
     def by_layer(self, values: Tensor) -> tuple[Tensor, ...]:
         """Cut (batch, modules) into (batch, modules of the layer), one a layer."""
-        return torch.split(values, list(self.modules_per_layer), dim=1)  # type: ignore[no-any-return,no-untyped-call]
+        return torch.split(values, list(self.modules_per_layer), dim=1)
 
     def freeze(self) -> None:
         """Make all parameters buffers: part of the state, but nothing that training changes."""
