@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,11 @@ class Run:
         return self._read("energy")
 
     @cached_property
+    def battery(self) -> pd.DataFrame:
+        """The table ``battery``."""
+        return self._read("battery")
+
+    @cached_property
     def serving(self) -> pd.DataFrame:
         """The table ``serving``."""
         return self._read("serving")
@@ -174,10 +179,10 @@ class Run:
         """The table ``environment``."""
         return self._read("environment")
 
-    @property
+    @cached_property
     def tables(self) -> Mapping[str, pd.DataFrame]:
-        """All tables by name."""
-        return {name: getattr(self, name) for name in TABLES}
+        """All tables by name, each read when it is first asked for."""
+        return _Tables(self)
 
     @cached_property
     def spans(self) -> pd.DataFrame:
@@ -227,6 +232,25 @@ class Run:
     def _read(self, name: str) -> pd.DataFrame:
         frames = [read_table(folder, name) for folder in self.folders]
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+class _Tables(Mapping[str, pd.DataFrame]):
+    """The tables of a run by name."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in TABLES:
+            raise KeyError(name)
+        frame: pd.DataFrame = getattr(self._run, name)
+        return frame
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(TABLES)
+
+    def __len__(self) -> int:
+        return len(TABLES)
 
 
 def load(run_dir: Path | str, rule: RecoveryRule | None = None) -> Run:

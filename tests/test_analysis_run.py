@@ -207,3 +207,11 @@ def test_importing_and_summarising_needs_neither_torch_nor_lifelines_nor_matplot
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+def test_every_table_of_a_run_is_there_under_its_name(tmp_path: Path) -> None:
+    run = analysis.load(WrittenRun(tmp_path / "run").close())
+    for name, table in TABLES.items():
+        assert list(run.tables[name].columns) == [column.name for column in table.all_columns]
+    with pytest.raises(KeyError):
+        run.tables["no_such_table"]
