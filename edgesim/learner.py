@@ -63,6 +63,11 @@ class Learner(abc.ABC):
         return False
 
     @property
+    def ideal(self) -> bool:
+        """Whether it does what nobody can (``World.ideal``): an upper bound, marked in the manifest; also an oracle."""
+        return False
+
+    @property
     def needs_values(self) -> bool:
         """Whether its control flow reads computed values (``Handle.value()``), so that ``--timing-only`` refuses it.
 

@@ -107,7 +107,11 @@ _TABLES = (
             _number("available_bytes", "memory that was available when it started", missing=True),
             _number("busy_s", "processor seconds spent on it: n concurrent jobs share each second"),
             _number("energy_j", "energy of the device for it", missing=True),
-            _text("status", "`done`, `out_of_memory`, `killed`, `running` or `offline` (done before time zero)"),
+            _text(
+                "status",
+                "`done`, `out_of_memory`, `killed`, `running`, `offline` (done before time zero) or `ideal` "
+                "(an upper bound's: costs nothing)",
+            ),
             _text("cause", "why it was killed"),
             *_DATA_SPAN,
             _text(

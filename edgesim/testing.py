@@ -144,18 +144,22 @@ def check_learner(learner: type[Learner], params: Mapping[str, Any] | None = Non
         raise AssertionError(f"{learner.__name__} breaks its contract:\n- " + "\n- ".join(broken))
 
 
+_FREE = ("offline", "ideal")
+"""Computations whose results are wherever they are wanted: made before time 0, or an upper bound's."""
+
+
 def unexplained(tables: Tables) -> list[str]:
     """What happens in ``tables`` without having been sent or made where it is used; empty if all is well."""
-    done = [row for row in _rows(tables["computations"]) if row["status"] in ("done", "offline")]
+    done = [row for row in _rows(tables["computations"]) if row["status"] in ("done", *_FREE)]
     delivered = [row for row in _rows(tables["transfers"]) if row["status"] == "delivered"]
-    offline = {row["output_model_id"] for row in done if row["status"] == "offline"}
+    anywhere = {row["output_model_id"] for row in done if row["status"] in _FREE}
     here = {(row["node"], row["output_model_id"]) for row in done}  # a model exists on a node at some time
     for row in delivered:
         receiver = {"up": "cloud", "down": row["device"], "peer": row["peer"]}[row["direction"]]
         here.add((receiver, row["model_id"]))
 
     def knows(node: str, model_id: str) -> bool:
-        return (node, model_id) in here or model_id in offline or model_id.startswith("untrained/")
+        return (node, model_id) in here or model_id in anywhere or model_id.startswith("untrained/")
 
     problems = []
     for row in _rows(tables["deployments"]):
@@ -164,7 +168,7 @@ def unexplained(tables: Tables) -> list[str]:
             problems.append(f"{node} serves {row['model_id']!r}, which was neither made there nor sent there")
     sent_data = {row["data_device"] for row in delivered if row["kind"] == "data"}
     for row in _rows(tables["computations"]):
-        if row["status"] == "offline":
+        if row["status"] in _FREE:
             continue
         job, node = row["job_id"], row["node"]
         problems += [

@@ -252,26 +252,32 @@ class DataStream:
         chosen = self._phases[phase]
         if chosen.key not in self._tests:
             self._tests[chosen.key] = View.deferred(
-                self.dataset, self.test_samples, lambda: self._test_content(chosen), self._noise_seed
+                self.dataset,
+                self.test_samples,
+                lambda: self._set(chosen, self.pools.of_test(self.share.group), self.test_samples, "test"),
+                self._noise_seed,
             )
         return self._tests[chosen.key]
 
-    def _test_content(self, conditions: Conditions) -> Content:
-        count = self.test_samples
-        drawn = [self._test_set(prior) for prior in conditions.priors.outcomes]
-        which = conditions.priors.which(count, self._tested)
+    def ideal_view(self, count: int) -> View:
+        """``count`` samples of the device's pool as the present distribution gives them: what only an oracle has."""
+        conditions = self._phases[-1]
+        pool = self._pool()
+        return View.deferred(self.dataset, count, lambda: self._set(conditions, pool, count, "ideal"), self._noise_seed)
+
+    def _set(self, conditions: Conditions, pool: ClassPool, count: int, purpose: str) -> Content:
+        """So many samples of a distribution; the same ones whenever it comes back."""
+
+        def reached(gate: Gate) -> npt.NDArray[np.bool_]:  # by a gradual drift: always the same places first
+            return _first_reached(gate, count, stream(self.seed, f"{purpose} switch", self.device, gate.name))
+
+        drawn = []
+        for prior in conditions.priors.outcomes:
+            name = hashlib.blake2b(prior.tobytes(), digest_size=8).hexdigest()
+            drawn.append(draw_set(pool, prior, count, stream(self.seed, f"{purpose} view", self.device, name)))
+        which = conditions.priors.which(count, reached)
         indices = np.stack(drawn)[which, np.arange(count)]
-        return indices, conditions.transforms.outcomes, conditions.transforms.which(count, self._tested)
-
-    def _test_set(self, prior: Float64Array) -> Int64Array:
-        # named by the prior itself: a distribution that comes back is scored on the same samples
-        name = hashlib.blake2b(prior.tobytes(), digest_size=8).hexdigest()
-        random = stream(self.seed, "test view", self.device, name)
-        return draw_set(self.pools.of_test(self.share.group), prior, self.test_samples, random)
-
-    def _tested(self, gate: Gate) -> npt.NDArray[np.bool_]:
-        """Which places of a test view a gradual drift has reached: always the same ones first."""
-        return _first_reached(gate, self.test_samples, stream(self.seed, "test switch", self.device, gate.name))
+        return indices, conditions.transforms.outcomes, conditions.transforms.which(count, reached)
 
     def _advance(self, time_s: float) -> None:
         """Let everything arrive that arrives by ``time_s``."""

@@ -134,6 +134,20 @@ class Recorder:
             cause="",
         )
 
+    def ideal(self, work: Work) -> None:
+        """Something was computed that costs nothing: see ``Ideal``."""
+        self.computation(
+            "cloud",
+            work,
+            start_s=self._env.now,
+            done_flops=0.0,
+            available_bytes=None,
+            busy_s=0.0,
+            energy_j=None,
+            status="ideal",
+            cause="",
+        )
+
     def memory(self, node: str, event: str, work: Work, memory: Memory) -> None:
         """A job took or gave back memory, was killed for it, or was refused."""
         self._memory(
