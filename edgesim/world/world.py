@@ -20,6 +20,7 @@ from .cloud import Cloud
 from .device import Device
 from .drift import Strike
 from .environment import Environment
+from .ideal import Ideal
 from .names import Names
 from .network import Network
 from .offline import Offline
@@ -153,6 +154,12 @@ class World:
     def untrained(self, tag: str | int) -> Model:
         """A freshly initialised model of the scenario's architecture; each tag draws other weights. Takes no time."""
         return self._offline.untrained(tag=tag)
+
+    @property
+    def ideal(self) -> Ideal:
+        """What costs nothing, for upper bounds: only an oracle has it."""
+        self.require_oracle()
+        return Ideal(self)
 
     # What the nodes need of it --------------------------------------------------------------------------------------
 
