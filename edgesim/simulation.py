@@ -251,6 +251,7 @@ def _facts(spec: LearnerSpec, learner: Learner) -> dict[str, Any]:
         "learner": spec.learner,
         "params": learner.params.model_dump(mode="json", by_alias=True, context={"with_units": True}),
         "oracle": learner.oracle,
+        "ideal": learner.ideal,
         "needs_values": learner.needs_values,
     }
 
