@@ -194,7 +194,10 @@ class Network:
                 routes[route] = None
                 self._deliver(transfer)
         for route in routes:
-            self._thin_out(route)
+            if route.transfers:
+                self._thin_out(route)
+            else:
+                self._close(route)
 
     def _flow(self, transfer: Transfer, route: Route) -> None:
         """Put a transfer of a route that was placed anew where it is served now."""

@@ -206,7 +206,9 @@ class Pool:
             self._changed(self)
 
     def _enter(self, group: Group, entry: Entry) -> None:
-        """Begin a group with its first transfer."""
+        """Begin a group with its first transfer (what the other methods do, at once: most groups are of one)."""
+        amount, order, _ = entry
+        group.cap_order = group.finish_order = order
         group.served = 0.0
         group.heap.append(entry)
         group.count = 1
@@ -214,16 +216,25 @@ class Pool:
         cap = group.cap
         if cap >= self.level:
             group.at_level = True
-            group.anchor = self._clock
             self.at_level += 1
+            group.anchor = key = self._clock
+            caps, dues = self._caps_at_level, self._due_at_level
+            heappush(caps, (cap, order, group))
+            heappush(dues, (key + amount, order, group))
         else:
             group.at_level = False
-            group.anchor = self._at_s
             self._groups_below += 1
+            group.anchor = key = self._at_s
             group.demand = cap
             self._add_fixed(cap)
-        self._queue_cap(group)
-        self._requeue(group)
+            caps, dues = self._caps_below, self._due_below
+            heappush(caps, (-cap, order, group))
+            heappush(dues, (key + amount / cap if cap else math.inf, order, group))
+        most = 64 + 4 * self.count
+        if len(caps) > most:
+            _compact_caps(caps)
+        if len(dues) > most:
+            _compact_dues(dues)
 
     def _leave(self, group: Group) -> None:
         if not group.at_level:
@@ -396,8 +407,7 @@ class Pool:
         heap = self._caps_at_level if group.at_level else self._caps_below
         heappush(heap, (group.cap if group.at_level else -group.cap, order, group))
         if len(heap) > 64 + 4 * self.count:
-            heap[:] = [entry for entry in heap if entry[2].cap_order == entry[1]]
-            heapify(heap)
+            _compact_caps(heap)
 
     def _requeue(self, group: Group) -> None:
         """Tell the pool when the group's first transfer is due."""
@@ -413,8 +423,7 @@ class Pool:
             key = key / group.cap if group.cap else math.inf
         heappush(heap, (group.anchor + key, order, group))
         if len(heap) > 64 + 4 * self.count:
-            heap[:] = [entry for entry in heap if entry[2].finish_order == entry[1]]
-            heapify(heap)
+            _compact_dues(heap)
 
     def arm(self) -> None:
         """The level is settled: wake up when the next transfer is due, if no earlier wake-up is set already."""
@@ -478,7 +487,13 @@ class Pool:
             transfer.left = 0.0
             transfer.arrived = True
             done.append(entry)
-            self._recount(group, -1)
+            group.count = 0
+            self.count -= 1
+            if group.at_level:
+                self.at_level -= 1
+            elif group.demand:
+                self._add_fixed(-group.demand)
+                group.demand = 0.0
             self._leave(group)
             return
         self._bring_up(group)
@@ -505,6 +520,16 @@ def level_of(free: float, sharers: int, capacity: float) -> float:
     if sharers:
         return free / sharers
     return math.inf if free >= -HYSTERESIS * capacity else -1.0
+
+
+def _compact_caps(heap: list[tuple[float, int, Group]]) -> None:
+    heap[:] = [entry for entry in heap if entry[2].cap_order == entry[1]]
+    heapify(heap)
+
+
+def _compact_dues(heap: list[tuple[float, int, Group]]) -> None:
+    heap[:] = [entry for entry in heap if entry[2].finish_order == entry[1]]
+    heapify(heap)
 
 
 def _arrival(entry: Entry) -> int:
