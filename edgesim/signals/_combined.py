@@ -9,7 +9,6 @@ from ._steps import Constant, Steps, from_knots
 from .signal import PATIENCE, Signal, gave_up
 
 _FEW = 64  # knots up to which a combination is merged at once
-_WALK = 256  # pieces after which a walk through a combination is worth a merge
 
 _OPERATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "minimum": min,
@@ -22,7 +21,7 @@ _OPERATIONS: dict[str, Callable[[Sequence[float]], float]] = {
 class Combined(Signal):
     """A combination that walks its parts, because its own knots are many or (with unlike periods) endless."""
 
-    __slots__ = ("_apply", "_knots", "_name", "_parts", "highest", "lowest")
+    __slots__ = ("_apply", "_knots", "_name", "_parts", "_worth_merging", "highest", "lowest")
 
     highest: float
     lowest: float
@@ -32,6 +31,7 @@ class Combined(Signal):
         self._apply = _OPERATIONS[name]
         self._parts = parts
         self._knots: Signal | None = None
+        self._worth_merging = sum([len(part._times) for part in parts if isinstance(part, Steps)])  # pieces walked
         low, high = [part.lowest for part in parts], [part.highest for part in parts]
         taken = 1 if name == "difference" else len(parts)  # what is taken off is at its highest where it is lowest
         self.lowest = self._apply([*low[:taken], *high[taken:]])
@@ -64,7 +64,7 @@ class Combined(Signal):
             return start_s
         idle = 0
         for walked, (piece_s, end_s, value) in enumerate(self.pieces(start_s, math.inf)):
-            if walked == _WALK and (listed := self._with_knots()) is not None:
+            if walked == self._worth_merging and (listed := self._with_knots()) is not None:
                 return listed.when_integral(piece_s, amount)
             if value:
                 room = value * (end_s - piece_s)
