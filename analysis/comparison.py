@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis import rendering, summary
 from analysis.intervals import Interval, paired_difference, verdict
-from analysis.metrics import HEADLINE, METRICS, Metric
+from analysis.metrics import HEADLINE, METRICS, Metric, check_metrics
 from analysis.run import Run, load_many
 from analysis.sentences import sentences
 from edgesim.tables import UserError
@@ -52,9 +52,7 @@ def compare(
     folders = [run for run in run_dirs if not isinstance(run, Run)]
     runs = loaded + (load_many(folders) if folders or not loaded else [])
     shown = tuple(metrics) if metrics is not None else HEADLINE
-    for name in shown:
-        if name not in METRICS:
-            raise UserError(f"there is no metric {name!r}; known are {', '.join(METRICS)}")
+    check_metrics(shown)
     parts = tuple(ScenarioComparison(run, _baseline(run, baseline)) for run in runs)
     return Comparison(parts, shown)
 
@@ -105,14 +103,9 @@ class ScenarioComparison:
 
     def difference(self, learner: str, other: str, metric: str) -> tuple[Interval, str]:
         """Return (learner - other) with its paired interval, and what it supports: ``better``, ``tied``, ..."""
-        facts, values = METRICS[metric], self._paired[metric]
+        values = self._paired[metric]
         found = paired_difference(values, learner, other)
-        reference = float(values.xs(other, level="learner").mean())
-        margin = RATIO_MARGIN if facts.unit == "ratio" else SHARE_MARGIN * abs(reference)
-        text: str = verdict(found, margin)
-        if text in ("higher", "lower") and facts.better:
-            text = "better" if text == facts.better else "worse"
-        return found, text
+        return found, judged(found, METRICS[metric], float(values.xs(other, level="learner").mean()))
 
     def against_baseline(self, learner: str, metric: str) -> tuple[Interval, str]:
         """Return :meth:`difference` from the baseline; NaN for the baseline itself and for medians."""
@@ -182,6 +175,18 @@ class Comparison:
     def to_latex(self) -> str:
         """A table a scenario in LaTeX, for the package ``booktabs``."""
         return rendering.latex(self)
+
+
+def judged(difference: Interval, metric: Metric, reference: float) -> str:
+    """Say what a difference from ``reference`` supports: ``better``, ``tied``, ...
+
+    ``higher`` or ``lower`` where neither is better.
+    """
+    margin = RATIO_MARGIN if metric.unit == "ratio" else SHARE_MARGIN * abs(reference)
+    text: str = verdict(difference, margin)
+    if text in ("higher", "lower") and metric.better:
+        text = "better" if text == metric.better else "worse"
+    return text
 
 
 def pareto_front(values: pd.DataFrame, maximise: str, minimise: str) -> list[str]:

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from edgesim.tables import UserError
 
 Unit = Literal["ratio", "s", "bytes", "J", "FLOP", "count", "1/h"]
 Better = Literal["higher", "lower", ""]
@@ -252,6 +255,19 @@ HEADLINE = (
     "peak_memory_bytes",
 )
 """What a table in the terminal shows, unless told otherwise."""
+
+
+def check_metrics(names: Iterable[str]) -> None:
+    """Refuse names of metrics that do not exist.
+
+    Raises
+    ------
+    UserError
+        One is not known.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"there is no metric {name!r}; known are {', '.join(METRICS)}")
 
 
 def documentation() -> str:

@@ -59,13 +59,14 @@ def latex(comparison: Comparison) -> str:
 def json_text(comparison: Comparison) -> str:
     """The tidy table as records, and the sentences. JSON has no infinities: they are the text ``inf``."""
     records = [
-        {name: _plain(cell) for name, cell in record.items()} for record in comparison.table.to_dict(orient="records")
+        {name: plain(cell) for name, cell in record.items()} for record in comparison.table.to_dict(orient="records")
     ]
     document = {"estimates": records, "sentences": comparison.sentences()}
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def _plain(cell: object) -> object:
+def plain(cell: object) -> object:
+    """Make a cell fit for JSON, which has no NaN and no infinity: ``None`` and the text ``inf``."""
     if isinstance(cell, float) and not math.isfinite(cell):
         return None if math.isnan(cell) else "inf"
     return cell

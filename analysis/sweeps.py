@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import summary, survival
 from analysis.episodes import RecoveryRule, observations
 from analysis.formatting import NOT_MEASURED, between, quantity
-from analysis.metrics import METRICS
+from analysis.metrics import METRICS, check_metrics
 from analysis.rendering import terminal_table
 from analysis.run import Run
 from analysis.worlds import WORLD
@@ -241,19 +241,6 @@ def load_sweep(folder: Path | str, rule: RecoveryRule | None = None) -> Sweep:
         It is no such folder.
     """
     return Sweep(folder, rule)
-
-
-def check_metrics(names: Sequence[str]) -> None:
-    """Refuse names of metrics that do not exist.
-
-    Raises
-    ------
-    UserError
-        One is not known.
-    """
-    for name in names:
-        if name not in METRICS:
-            raise UserError(f"there is no metric {name!r}; known are {', '.join(METRICS)}")
 
 
 def _column_of(values: pd.Series[Any]) -> pd.Series[Any]:

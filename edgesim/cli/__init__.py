@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``compare``, ``sweep``, ``validate``, ``schema``, ``learners``, ``new``.
+"""The command line: ``run``, ``compare``, ``diff``, ``sweep``, ``validate``, ``schema``, ``learners``, ``new``.
 
 Exit codes: 0 done, 2 the user's mistake (a message, no traceback), 1 ours, 130 stopped with Ctrl-C. A command
 imports what it needs when it runs, so that ``edgesim --help`` answers at once.
@@ -12,6 +12,7 @@ import typer
 
 from edgesim import __version__
 from edgesim.cli.comparing import compare
+from edgesim.cli.differing import diff
 from edgesim.cli.listing import learners
 from edgesim.cli.running import run
 from edgesim.cli.scenarios import new, schema, validate
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (run, compare, sweep, validate, schema, learners, new):
+for _command in (run, compare, diff, sweep, validate, schema, learners, new):
     app.command()(_command)
 
 

@@ -118,7 +118,7 @@ def sweep(
 def _check_metrics(names: list[str] | tuple[()]) -> None:
     """Refuse a metric that does not exist before anything is run."""
     if names:
-        from analysis.sweeps import check_metrics
+        from analysis.metrics import check_metrics
 
         check_metrics(names)
 
