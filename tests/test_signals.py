@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesim.signals import Signal
+from edgesim.signals import Deferred, Signal
 
 TRACE = Signal.steps([0, 4, 9], [10, 0, 10])
 LOOP = Signal.steps([0, 3], [1, 4], period_s=5)
@@ -229,3 +229,14 @@ def test_integrals_add_up(signal: Signal, from_s: float, length_s: float, share:
     whole = signal.integral(from_s, to_s)
     parts = signal.integral(from_s, middle_s) + signal.integral(middle_s, to_s)
     assert parts == pytest.approx(whole, rel=1e-9, abs=1e-11 * (1 + from_s))
+
+
+def test_a_signal_made_late_is_combined_with_others_whatever_it_turns_out_to_be() -> None:
+    repeated = Signal.steps([0.0, 30.0], [1.0, 3.0], period_s=45.0)
+    once = Signal.steps([0.0, 5.0, 6.0], [1.0, 0.0, 1.0])
+    late = Deferred(lambda: Signal.product(repeated, once))
+    capped = Signal.minimum(late, Signal.steps([0.0, 7.0], [2.0, 9.0], period_s=10.0), Signal.constant(2.5))
+    assert [capped.value(t) for t in (0.0, 5.5, 6.5, 31.0, 38.0)] == [1.0, 0.0, 1.0, 2.0, 2.5]
+    assert capped.when_integral(0.0, 200.0) == pytest.approx(
+        capped.when_integral(100.0, 200.0 - capped.integral(0, 100))
+    )

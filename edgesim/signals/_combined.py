@@ -18,6 +18,10 @@ _OPERATIONS: dict[str, Callable[[Sequence[float]], float]] = {
 }
 
 
+class NoKnots(ValueError):
+    """A combination of signals with unlike periods was asked for its knots: there is no finite list of them."""
+
+
 class Combined(Signal):
     """A combination that walks its parts, because its own knots are many or (with unlike periods) endless."""
 
@@ -46,7 +50,7 @@ class Combined(Signal):
     def _listed(self) -> Signal:
         listed = self._with_knots()
         if listed is None:
-            raise ValueError(f"{self!r} combines unlike periods and has no finite list of knots")
+            raise NoKnots(f"{self!r} combines unlike periods and has no finite list of knots")
         return listed
 
     times_s = property(lambda self: self._listed().times_s)
@@ -169,12 +173,11 @@ def _have_one_period(signals: tuple[Signal, ...]) -> bool:
     """Tell whether all signals that change have knots, with the same period."""
     periods = set()
     for signal in signals:
-        if isinstance(signal, Combined):
-            signal = signal._with_knots() or signal
-            if isinstance(signal, Combined):
-                return False
-        if not isinstance(signal, Constant):
-            periods.add(signal.period_s)
+        try:
+            if len(signal.times_s) > 1:
+                periods.add(signal.period_s)
+        except NoKnots:
+            return False
     return len(periods) <= 1
 
 

@@ -31,6 +31,10 @@ class Lineage:
         """The highest phase of ``device``'s samples in this lineage; 0 if none informs."""
         return max(self._base.get(device, 0), self._own.get(device, 0))
 
+    def maps(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Device to phase, in two maps whose union it is: one that models share, and this model's own few."""
+        return self._base, self._own
+
     def with_samples(self, seen: Iterable[tuple[str, int]]) -> Lineage:
         """This lineage after training on samples of ``(device, phase)``."""
         own = dict(self._own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,7 @@ class World:
         self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
         self._detected: dict[int, str] = {}  # device -> the latest drift that an alarm was credited to
-        self._informed: dict[tuple[str, str], bool] = {}
+        self._informed: dict[tuple[int, str], tuple[object, bool]] = {}  # (map of a lineage, cohort) -> that map, whether
         self._requests: dict[int, Requests] = {}
         self.cloud = Cloud(self, environment.cloud)
         self.devices: Sequence[Device] = [
@@ -337,11 +337,18 @@ class World:
         return ""
 
     def _knows_cohort(self, model: Model, cohort_id: str) -> bool:
-        key = (model.id, cohort_id)
+        return any(self._reaches(part, cohort_id) for part in model.lineage.maps())
+
+    def _reaches(self, phases: Mapping[str, int], cohort_id: str) -> bool:
+        """Whether one of the cohort's devices has a phase from its strike on; asked once for a map that models share."""
+        key = (id(phases), cohort_id)
         if key not in self._informed:
-            members = self._cohorts[cohort_id].items()
-            self._informed[key] = any(model.lineage.phase_of(name) >= phase for name, phase in members)
-        return self._informed[key]
+            members = self._cohorts[cohort_id]
+            reached = any(phase >= members.get(name, math.inf) for name, phase in phases.items())
+            if len(phases) < 8:
+                return reached
+            self._informed[key] = (phases, reached)  # the map is kept, so its id stays its own
+        return self._informed[key][1]
 
     def _record_environment(self) -> None:
         """Write every signal of the environment, step by step, as it will be whatever the learner does."""
