@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,11 @@ from edgesim.errors import UserError
 from edgesim.tables_schema import COMMON, TABLES, Column, Table
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
     import pyarrow as pa
+
+    Cells = Sequence["Cell"] | npt.NDArray[Any]
 
 __all__ = [
     "COMMON",
@@ -177,6 +181,21 @@ class WorldTables:
             raise TypeError(f"table {name!r} has no column {', '.join(sorted(unknown))}")
         self.adder(name)(*[cells.get(column.name) for column in table.columns])
 
+    def extend(self, name: str, count: int, *columns: Cell | Cells) -> None:
+        """Record ``count`` rows of table ``name`` at once, from columns: a list, an array, or one cell for all rows.
+
+        The columns come in the order of the table's own, as for :meth:`adder`. For many rows: they become a part of
+        their own, and what was recorded before is cut first.
+        """
+        table = TABLES[name]
+        if len(columns) != len(table.columns):
+            raise TypeError(f"a row of {name!r} has {len(table.columns)} cells, got {len(columns)}")
+        self.cut(self.frontier_s)
+        sequence = range(first := next(self._sequence), first + count)
+        deque(itertools.islice(self._sequence, count - 1), maxlen=0)
+        self._cut_at += count
+        self._write({name: self._arrow(table, count, sequence, columns)})
+
     def cut(self, now_s: float | None = None) -> None:
         """Resolve what is deferred and write every row recorded so far. ``now_s`` becomes the frontier.
 
@@ -186,9 +205,7 @@ class WorldTables:
             raise ValueError(f"the tables of learner {self.learner!r}, seed {self.seed} are closed")
         full = {name: rows for name, rows in self._rows.items() if rows}
         if full:
-            arrow = {name: self._arrow(TABLES[name], rows) for name, rows in full.items()}
-            _write_part(self.folder / f"{self._parts:08d}", arrow)
-            self._parts += 1
+            self._write({name: self._from_rows(TABLES[name], rows) for name, rows in full.items()})
             self._cut_at += sum(len(rows) for rows in full.values())
             for rows in full.values():
                 rows.clear()
@@ -212,19 +229,29 @@ class WorldTables:
             self._closed = True
             self._cut_at = -1  # the next row asks for a cut, which is refused
 
-    def _arrow(self, table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
-        import pyarrow as pa
+    def _write(self, tables: dict[str, pa.Table]) -> None:
+        _write_part(self.folder / f"{self._parts:08d}", tables)
+        self._parts += 1
 
+    def _from_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
         if table.name in self._readers:
             rows = [self._resolved(table, row) for row in rows]
-        sequence, *cells = zip(*rows, strict=True)
-        common: list[Sequence[Any]] = [[cell] * len(rows) for cell in (self.learner, self.oracle, self.seed)]
+        sequence, *columns = zip(*rows, strict=True)
+        return self._arrow(table, len(rows), sequence, columns)
+
+    def _arrow(self, table: Table, count: int, sequence: Sequence[int], columns: Sequence[Cell | Cells]) -> pa.Table:
+        import pyarrow as pa
+
         arrays = []
-        for column, values in zip(table.all_columns, [*common, sequence, *cells], strict=True):
+        cells = (self.learner, self.oracle, self.seed, sequence, *columns)
+        for column, values in zip(table.all_columns, cells, strict=True):
+            # Counts are inferred first: asked for int64 outright, pyarrow truncates 10.5 without a word.
+            dtype = None if column.dtype == "count" else _arrow_type(column)
             try:
-                # Counts are inferred first: asked for int64 outright, pyarrow truncates 10.5 without a word.
-                array = pa.array(values, type=None if column.dtype == "count" else _arrow_type(column))
-                array = array.cast(_arrow_type(column))
+                if values is None or isinstance(values, str | float | int | bool):
+                    array = pa.repeat(pa.scalar(values, type=dtype).cast(_arrow_type(column)), count)
+                else:
+                    array = pa.array(values, type=dtype).cast(_arrow_type(column))
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 raise ValueError(f"{table.name}.{column.name} holds {column.dtype}s: {error}") from error
             if array.null_count and not column.nullable:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgesim import tables
@@ -68,6 +69,34 @@ def test_equal_rows_give_equal_bytes_wherever_parts_were_cut(tmp_path: Path) -> 
         write(tmp_path / name, **options).close()  # type: ignore[arg-type]
         bytes_of[name] = closed_bytes(tmp_path / name)
     assert bytes_of["whole"] == bytes_of["small"] == bytes_of["by-hand"]
+
+
+def test_rows_given_as_columns_are_those_given_one_by_one(tmp_path: Path) -> None:
+    for name in ("rows", "columns"):
+        writer = TableWriter(tmp_path / name)
+        world = writer.world("a", False, 0)
+        online = world.adder("availability")
+        online("first", 0.0, "online", "start")
+        if name == "rows":
+            for i in range(5):
+                world.adder("accuracy")(f"{i}", 2.0 * i, "start", "current", "device", "m", 9, i, None, 0.5)
+        else:
+            numbers, times_s = [f"{i}" for i in range(5)], np.arange(5) * 2.0
+            fixed = ("start", "current", "device", "m", 9)
+            world.extend("accuracy", 5, numbers, times_s, *fixed, np.arange(5), None, 0.5)
+        online("last", 9.0, "offline", "schedule")
+        writer.close()
+    assert closed_bytes(tmp_path / "columns") == closed_bytes(tmp_path / "rows")
+
+
+def test_columns_are_checked_as_rows_are(tmp_path: Path) -> None:
+    world = TableWriter(tmp_path).world("a", False, 0)
+    with pytest.raises(TypeError, match="has 4 cells, got 3"):
+        world.extend("availability", 1, ["a"], 0.0, "online")
+    with pytest.raises(ValueError, match=r"availability\.time_s was not given"):
+        world.extend("availability", 1, ["a"], None, "online", "start")
+    with pytest.raises(ValueError, match=r"accuracy\.samples holds counts"):
+        world.extend("accuracy", 1, ["a"], 0.0, "start", "current", "device", "m", [1.5], 1, 0.5, 0.5)
 
 
 def test_equal_rows_give_equal_bytes_across_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

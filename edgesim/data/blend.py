@@ -121,6 +121,8 @@ def blend(base: T, layers: Sequence[Layer[T]], key: Callable[[T], Hashable]) -> 
     UserError
         More gradual drifts are on their way at once than can be told apart.
     """
+    if not layers:
+        return Blend((), (base,))
     partial = [number for number, layer in enumerate(layers) if layer.share < 1]
     if len(partial) > _MOST_GATES:
         names = ", ".join(layers[number].name for number in partial)

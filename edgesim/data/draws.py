@@ -26,9 +26,9 @@ def checked_prior(prior: npt.NDArray[np.floating], pool: ClassPool, where: str) 
     total = float(checked.sum())
     if not (checked.min() >= 0 and 0 < total < float("inf")):
         raise UserError(f"{where}: a class prior must not be negative, NaN or all zero, found {prior}")
-    lacking = np.flatnonzero((checked > 0) & (pool.counts == 0))
-    if len(lacking):
-        raise UserError(f"{where} has no samples of classes {lacking.tolist()}, which its prior asks for")
+    if not (pool.counts[checked > 0]).all():
+        lacking = np.flatnonzero((checked > 0) & (pool.counts == 0)).tolist()
+        raise UserError(f"{where} has no samples of classes {lacking}, which its prior asks for")
     return checked / total
 
 

@@ -297,8 +297,9 @@ class DataStream:
         return self._timeline.records(self._buffer.numbers())
 
     def _as_samples(self, records: Records) -> Samples:
-        count = len(records.numbers)
-        view = View.deferred(self.dataset, count, lambda: self._content(records), self._noise_seed)
+        numbers = records.numbers  # all that the view keeps: many views may be waiting
+        count = len(numbers)
+        view = View.deferred(self.dataset, count, lambda: self._content(numbers), self._noise_seed)
         return Samples(
             view=view,
             device=self.device,
@@ -310,9 +311,8 @@ class DataStream:
             as_of_phase=self.phase,
         )
 
-    def _content(self, records: Records) -> Content:
+    def _content(self, numbers: Int64Array) -> Content:
         """Which pool samples some numbers are, and which transforms they go through."""
-        numbers = records.numbers
         places = self._timeline.places(numbers)
         indices = np.empty(len(numbers), dtype=np.int64)
         for place in np.unique(places).tolist():
@@ -328,19 +328,19 @@ class DataStream:
             else:
                 size = self._timeline.end(place) - segment.first
                 indices[mine] = self._block("at once", segment.phase, 0, size)[offsets]
-        return indices, *self._transforms(records, places)
+        return indices, *self._transforms(numbers, places)
 
-    def _transforms(self, records: Records, places: Int64Array) -> tuple[tuple[Transform, ...], Int64Array]:
+    def _transforms(self, numbers: Int64Array, places: Int64Array) -> tuple[tuple[Transform, ...], Int64Array]:
         """Which transforms there are, and which one each sample takes."""
         found: list[Transform] = []
-        which = np.zeros(len(records.numbers), dtype=np.int64)
-        for phase in np.unique(records.phase).tolist():
-            mine = np.flatnonzero(records.phase == phase)
+        which = np.zeros(len(numbers), dtype=np.int64)
+        phases = self._timeline.phases(places)
+        for phase in np.unique(phases).tolist():
+            mine = np.flatnonzero(phases == phase)
             blend = self._phases[phase].transforms
             if blend.gates:
-                taken = places[mine]
-                numbers = records.numbers[mine]
-                which[mine] = blend.which(len(mine), lambda gate: self._reached(gate, numbers, taken))  # noqa: B023
+                of, taken = numbers[mine], places[mine]
+                which[mine] = blend.which(len(mine), lambda gate: self._reached(gate, of, taken))  # noqa: B023
             which[mine] += len(found)
             found += blend.outcomes
         return tuple(found) or (Transform.identity,), which

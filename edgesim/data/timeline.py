@@ -51,6 +51,8 @@ class Records:
 
     def where(self, chosen: BoolArray | Int64Array) -> Records:
         """Some of them, by marks or by places."""
+        if chosen.dtype == np.bool_ and chosen.all():
+            return self
         return Records(
             self.numbers[chosen],
             self.taken_s[chosen],
@@ -99,6 +101,10 @@ class Timeline:
     def places(self, numbers: Int64Array) -> Int64Array:
         """The segment of each number, (sample,)."""
         return np.searchsorted(self._table().first, numbers, side="right") - 1
+
+    def phases(self, places: Int64Array) -> Int64Array:
+        """The phase of each of some segments, (sample,)."""
+        return self._table().phase[places]
 
     def records(self, numbers: Int64Array) -> Records:
         """What is known of samples, in the order of ``numbers``."""

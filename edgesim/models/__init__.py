@@ -49,5 +49,7 @@ _NEED_TORCH = {
 
 def __getattr__(name: str) -> Any:
     if name in _NEED_TORCH:
-        return getattr(importlib.import_module(f".{_NEED_TORCH[name]}", __name__), name)
+        found = getattr(importlib.import_module(f".{_NEED_TORCH[name]}", __name__), name)
+        globals()[name] = found  # found at once from now on
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

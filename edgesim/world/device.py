@@ -428,7 +428,7 @@ def _shipments(device: Device, peer: str, direction: str, payload: Payload) -> l
     world = device._world
     if isinstance(payload, Bundle):
         return [shipment for part in payload.parts for shipment in _shipments(device, peer, direction, part)]
-    transfer_id, _ = world.names.new(direction, device.name, None)
+    transfer_id = world.names.new(direction, device.name, None)
     if isinstance(payload, Model):
         size_bytes = world.weight_bytes(payload.architecture)
         return [Shipment(transfer_id, device.name, peer, direction, "weights", size_bytes, payload.id)]

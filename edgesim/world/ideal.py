@@ -62,7 +62,7 @@ class Ideal:
 
         world = self._world
         how = world.training.but(**settings)
-        job_id, seed = world.names.new("train", "ideal", tag)
+        job_id, seed = world.names.seeded("train", "ideal", tag)
         function, inputs, parameters = (train, (), {}) if method is None else (
             method.function, method.inputs, method.parameters
         )  # fmt: skip

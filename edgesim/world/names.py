@@ -18,11 +18,11 @@ class Names:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._counts: dict[tuple[str, str], int] = {}
+        self._counts: dict[str, int] = {}
         self._taken: set[str] = set()
 
-    def new(self, purpose: str, node: str, tag: str | int | None) -> tuple[str, int]:
-        """The name ``node/purpose/tag`` and the seed of its random stream.
+    def new(self, purpose: str, node: str, tag: str | int | None) -> str:
+        """The name ``node/purpose/tag``.
 
         Without a tag the name counts: the node's first, second, ... use of this purpose.
 
@@ -31,16 +31,23 @@ class Names:
         ValueError
             The name was used before: two different jobs must not draw from one stream.
         """
-        if tag is None:
-            tag = self._counts.get((purpose, node), 0) + 1
-            self._counts[purpose, node] = tag
-        name = f"{node}/{purpose}/{tag}"
-        self.claim(name)
+        return self._new(purpose, node, tag)[0]
+
+    def seeded(self, purpose: str, node: str, tag: str | int | None) -> tuple[str, int]:
+        """A new name, and the seed of its random stream."""
+        name, tag = self._new(purpose, node, tag)
         return name, stream_seed(self._seed, purpose, node, tag)
 
-    def claim(self, *name: str | int) -> None:
+    def claim(self, name: str) -> None:
         """Take a name; a second time it is refused with ``ValueError``."""
-        text = "/".join(str(part) for part in name)
-        if text in self._taken:
-            raise ValueError(f"the name {text!r} is taken: two draws from one random stream would be the same")
-        self._taken.add(text)
+        if name in self._taken:
+            raise ValueError(f"the name {name!r} is taken: two draws from one random stream would be the same")
+        self._taken.add(name)
+
+    def _new(self, purpose: str, node: str, tag: str | int | None) -> tuple[str, str | int]:
+        stem = f"{node}/{purpose}"
+        if tag is None:
+            self._counts[stem] = tag = self._counts.get(stem, 0) + 1
+        name = f"{stem}/{tag}"
+        self.claim(name)
+        return name, tag

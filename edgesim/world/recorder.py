@@ -11,6 +11,7 @@ from ..tables import WorldTables
 
 if TYPE_CHECKING:
     from ..jobs import Handle
+    from ..tables import Cells
     from .battery import Battery
     from .drift import Strike
     from .memory import Memory
@@ -39,6 +40,7 @@ class Recorder:
         read_evaluation: Callable[[Any], Sequence[float | int | None]],
     ) -> None:
         self._env = env
+        self._tables = tables
         self._transfers = tables.adder("transfers")
         self._computations = tables.adder("computations")
         self._deployments = tables.adder("deployments")
@@ -50,7 +52,6 @@ class Recorder:
         self._energy = tables.adder("energy")
         self._battery = tables.adder("battery")
         self._serving = tables.adder("serving")
-        self._environment = tables.adder("environment")
 
     def transfer(
         self,
@@ -260,6 +261,6 @@ class Recorder:
         """A stretch of serving; the cells in the order of the table's columns after ``device``."""
         self._serving(device, *cells)
 
-    def environment(self, device: str, resource: str, time_s: float, value: float) -> None:
-        """A step of one of the environment's signals."""
-        self._environment(device, resource, time_s, value)
+    def environment(self, nodes: Cells, resources: Cells, times_s: Cells, values: Cells) -> None:
+        """Steps of the environment's signals, in columns."""
+        self._tables.extend("environment", len(nodes), nodes, resources, times_s, values)

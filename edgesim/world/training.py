@@ -127,7 +127,7 @@ class Workshop:
 
         count = sum(len(samples.view) for samples in data)
         costs = models.cost(model.architecture)
-        job_id, seed = self.names.new("train", self.node, tag)
+        job_id, seed = self.names.seeded("train", self.node, tag)
         work = Work(
             job_id=job_id,
             kind="train",
@@ -178,7 +178,7 @@ class Workshop:
             raise ValueError("average() needs models of one architecture")
         if weights is not None and len(weights) != len(summands):
             raise ValueError(f"average() got {len(weights)} weights for {len(summands)} models")
-        job_id, _ = self.names.new("average", self.node, tag)
+        job_id = self.names.new("average", self.node, tag)
         costs = models.cost(architecture)
         work = Work(
             job_id=job_id,
@@ -218,7 +218,7 @@ class Workshop:
         """Make a model out of ``sources`` by a function of their weights; see ``Cloud.derive``."""
         if not sources:
             raise ValueError("derive() needs at least one model")
-        job_id, seed = self.names.new("derive", self.node, tag)
+        job_id, seed = self.names.seeded("derive", self.node, tag)
         work = Work(
             job_id=job_id,
             kind="derive",
@@ -256,7 +256,7 @@ class Workshop:
         """Run ``model`` forward over ``data``; see ``Device.score``."""
         costs = models.cost(model.architecture)
         count = sum(len(samples.view) for samples in data)
-        job_id, seed = self.names.new("score", self.node, tag)
+        job_id, seed = self.names.seeded("score", self.node, tag)
         work = Work(
             job_id=job_id,
             kind="score",
@@ -281,5 +281,5 @@ class Workshop:
 
     def solve(self, flops: float, tag: str | int | None) -> Steps[None]:
         """Spend a declared number of FLOPs on a decision; see ``Cloud.solve``."""
-        job_id, _ = self.names.new("solve", self.node, tag)
+        job_id = self.names.new("solve", self.node, tag)
         yield from self.worker.compute(Work(job_id=job_id, kind="solve", flops=flops, memory_bytes=0))

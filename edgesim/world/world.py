@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..jobs import Label, Plane
 from ..models import Architecture, TensorSpec, payload_bytes, weight_bytes
 from ..tables import WorldTables
+from . import offers
 from .battery import Battery, Store
 from .cloud import Cloud
 from .device import Device
@@ -92,7 +93,8 @@ class World:
         ]
         for work in offline.work:
             self.recorder.offline(work)
-        self._record_environment()
+        if environment.scenario.record.environment:
+            offers.record(self.recorder, offers.offers(environment.cloud, self.devices), self.horizon_s)
         self._comings = Comings(self.env, self.horizon_s, self._come_or_go)
         for index, parts in environment.presences():
             there, cause, changes = together(parts)
@@ -148,7 +150,7 @@ class World:
         """The learner's own random stream called ``name``, e.g. ``world.rng("clients", round)``. Each name once."""
         from ..seeds import stream
 
-        self.names.claim("rng", *name)
+        self.names.claim("/".join(map(str, ("rng", *name))))
         return stream(self.seed, "learner", *name)
 
     def untrained(self, tag: str | int) -> Model:
@@ -349,33 +351,6 @@ class World:
                 return reached
             self._informed[key] = (phases, reached)  # the map is kept, so its id stays its own
         return self._informed[key][1]
-
-    def _record_environment(self) -> None:
-        """Write every signal of the environment, step by step, as it will be whatever the learner does."""
-        if not self.environment.scenario.record.environment:
-            return
-        cloud = self.environment.cloud
-        record = self.recorder.environment
-        nodes = {
-            "cloud": {
-                "compute": cloud.compute,
-                "memory": cloud.memory,
-                "ingress": cloud.ingress,
-                "egress": cloud.egress,
-            }
-        }
-        for device in self.devices:
-            of = device.hardware
-            nodes[device.name] = {
-                "compute": of.compute,
-                "memory": of.memory,
-                "uplink": of.uplink,
-                "downlink": of.downlink,
-            }
-        for name, signals in nodes.items():
-            for resource, signal in signals.items():
-                for start_s, _, value in signal.pieces(0.0, self.horizon_s):
-                    record(name, resource, start_s, value)
 
     def _open_requests(self) -> None:
         for device in self.devices:
