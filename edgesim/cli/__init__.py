@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``compare``, ``diff``, ``sweep``, ``validate``, ``schema``, ``learners``, ``new``.
+"""The command line, a module a group of commands; what they are called is in the list below.
 
 Exit codes: 0 done, 2 the user's mistake (a message, no traceback), 1 ours, 130 stopped with Ctrl-C. A command
 imports what it needs when it runs, so that ``edgesim --help`` answers at once.
@@ -17,6 +17,7 @@ from edgesim.cli.listing import learners
 from edgesim.cli.running import run
 from edgesim.cli.scenarios import new, schema, validate
 from edgesim.cli.sweeping import sweep
+from edgesim.cli.tracing import trace
 
 app = typer.Typer(
     name="edgesim",
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (run, compare, diff, sweep, validate, schema, learners, new):
+for _command in (run, compare, diff, sweep, trace, validate, schema, learners, new):
     app.command()(_command)
 
 
