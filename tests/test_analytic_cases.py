@@ -237,6 +237,8 @@ class Fifo:
 @pytest.mark.parametrize("case", cases("mm1_fifo", "md1_fifo", "mg1_fifo", "mmc_fifo"))
 def test_processors_that_take_one_job_at_a_time_are_a_fifo_queue(case: dict[str, Any]) -> None:
     law = {"md1_fifo": "deterministic", "mg1_fifo": "lognormal_s1"}.get(case["kind"], "exponential")
+    tail = law == "lognormal_s1" and case["arrival_rate"] > 0.8  # a million jobs have a standard error of 3 % there
     env = Environment()
-    queue = Queue(env, case["arrival_rate"], SIZES[law], Fifo(env, case.get("servers", 1)).serve, JOBS)
+    serve = Fifo(env, case.get("servers", 1)).serve
+    queue = Queue(env, case["arrival_rate"], SIZES[law], serve, 4 * JOBS if tail else JOBS)
     assert queue.mean_sojourn_s() == pytest.approx(case["mean_sojourn_s"], rel=0.03)
