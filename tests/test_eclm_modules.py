@@ -164,22 +164,24 @@ def test_modules_that_are_there_already_do_not_travel() -> None:
 
 @given(st.data())
 @settings(max_examples=25, deadline=None)
-def test_taking_apart_and_putting_together_loses_nothing(data: st.DataObject) -> None:
+def test_a_part_of_a_part_is_the_part(data: st.DataObject) -> None:
     full = MLP
     state = initial_state(full, seed=4)
-    all_ = everything(full)
     subset = st.lists(st.integers(0, 5), min_size=1, max_size=6, unique=True).map(lambda m: (tuple(sorted(m)),))
-    first, second = data.draw(subset), data.draw(subset)
-    one, other = with_held(full, first), with_held(full, second)
-    union = parts.united(first, second)
-    both = with_held(full, union)
-    merged = parts.overlay(
-        parts.extract(state, all_, first, one), first, parts.extract(state, all_, second, other), second, both
-    )
-    expected = parts.extract(state, all_, union, both)
-    assert merged.keys() == expected.keys()
-    assert all(torch.equal(merged[name], expected[name]) for name in expected)
-    assert parts.held_in(merged, both) == union
+    outer = data.draw(subset)
+    inner = (tuple(sorted(data.draw(st.sets(st.sampled_from(outer[0]), min_size=1)))),)
+    one, other = with_held(full, outer), with_held(full, inner)
+    through = parts.extract(parts.extract(state, everything(full), outer, one), outer, inner, other)
+    direct = parts.extract(state, everything(full), inner, other)
+    assert through.keys() == direct.keys()
+    assert all(torch.equal(through[name], direct[name]) for name in direct)
+    assert parts.held_in(through, other) == inner
+
+
+def test_a_module_that_is_not_there_cannot_be_taken() -> None:
+    state = initial_state(MLP, seed=4)
+    with pytest.raises(ValueError, match="are wanted"):
+        parts.extract(state, ((1, 2),), ((1, 3),), with_held(MLP, ((1, 3),)))
 
 
 def test_the_selector_alone_says_what_it_says_inside_the_network() -> None:

@@ -35,9 +35,26 @@ def end_to_end(**changes: object) -> object:
 
 TRAINED = end_to_end()
 TASKS = [0, 0, 1, 1]
-PLAN = work.plan_enhancement(TRAINED, PROXY, architecture=FULL, tasks=TASKS, of_samples=False, kappa1=2, kappa2=2)
+SELECTOR = architectures.selector_alone(FULL)
+ALONE = parts.selector_state(TRAINED.state, SELECTOR)  # type: ignore[attr-defined]
+
+
+def plan(tasks: list[int], of_samples: bool) -> work.Enhancement:
+    return work.plan_enhancement(
+        ALONE,
+        PROXY,
+        architecture=SELECTOR,
+        modules_per_layer=(6,),
+        tasks=tasks,
+        of_samples=of_samples,
+        kappa1=2,
+        kappa2=2,
+    )
+
+
+PLAN = plan(TASKS, of_samples=False)
 ENHANCED = work.enhance(
-    TRAINED, PROXY, PLAN, architecture=FULL, tasks=TASKS, of_samples=False, weight=1.0, seed=3, **SETTINGS
+    TRAINED, PLAN, PROXY, architecture=FULL, tasks=TASKS, of_samples=False, weight=1.0, seed=3, **SETTINGS
 )
 
 
@@ -93,14 +110,8 @@ def test_enhancing_makes_small_sub_models_better_at_their_sub_task() -> None:
 
 
 def test_sub_tasks_may_be_named_sample_by_sample() -> None:
-    by_class = work.plan_enhancement(
-        TRAINED, PROXY, architecture=FULL, tasks=TASKS, of_samples=False, kappa1=2, kappa2=2
-    )
-    of_samples = [TASKS[label] for label in PROXY[1].tolist()]
-    by_sample = work.plan_enhancement(
-        TRAINED, PROXY, architecture=FULL, tasks=of_samples, of_samples=True, kappa1=2, kappa2=2
-    )
-    assert torch.equal(by_class.targets[0], by_sample.targets[0])
+    by_sample = plan([TASKS[label] for label in PROXY[1].tolist()], of_samples=True)
+    assert torch.equal(PLAN.targets[0], by_sample.targets[0])
 
 
 def test_importance_sums_to_one_in_each_layer_and_is_a_mean_over_the_samples() -> None:
@@ -150,7 +161,7 @@ def test_modules_inherit_the_channels_of_the_block_that_they_stand_for(
     full = modularise(base, Modularisation(modules=5, ratio=0.5, k=2))
     of_base = initialise(architecture=base, seed=1)
     fresh = initialise(architecture=full, seed=2)
-    state = work.inherit(fresh, of_base, architecture=full, seed=3)
+    state = work.inherit(fresh, of_base, full=full, seed=3)
     assert state.keys() == fresh.keys()
     assert all(state[n].shape == fresh[n].shape for n in fresh)
     instantiate(full, seed=0).load_state_dict(state)
@@ -171,7 +182,7 @@ def test_with_all_gates_alike_inherited_modules_are_their_block() -> None:
     base = Architecture.of("mlp", {"hidden": [16, 8]}, input_shape=(6,), classes=4)
     full = modularise(base, Modularisation(modules=3, ratio=0.5, k=3))
     of_base = initialise(architecture=base, seed=1)
-    state = work.inherit(initialise(architecture=full, seed=2), of_base, architecture=full, seed=3)
+    state = work.inherit(initialise(architecture=full, seed=2), of_base, full=full, seed=3)
     module = instantiate(full, seed=0)
     module.load_state_dict(state)
     plain = instantiate(base, seed=0)

@@ -89,48 +89,6 @@ def extract(state: State, have: Held, want: Held, target: Architecture) -> State
     return taken
 
 
-def overlay(state: State, have: Held, fresh: State, fresh_held: Held, architecture: Architecture) -> State:
-    """Put newer modules and shared parts over those of a network; modules that only one of the two has stay.
-
-    Parameters
-    ----------
-    state, have
-        What is there.
-    fresh, fresh_held
-        What came: tensors of modules (``fresh_held`` says which; layers may be empty) and any shared ones.
-    architecture
-        Of the union of both: of its shape.
-    """
-    union = united(have, fresh_held)
-    of_modules = places(architecture)
-    lists = dict(zip(held_names(architecture), union, strict=True))
-    merged: State = {}
-    for spec in layout(architecture):
-        name = spec.name
-        place = of_modules.get(name)
-        if name in lists:
-            merged[name] = torch.tensor(lists[name], dtype=torch.int64)
-        elif place is None or place.slot is None:
-            merged[name] = fresh[name] if name in fresh else state[name]
-        else:
-            old, new, all_ = (_shrunk(held[place.layer]) for held in (have, fresh_held, union))
-            slot = place.slot
-            shape = (fresh[name] if new else state[name]).shape
-            whole = torch.empty(
-                *(len(all_) * slot.width if dim == slot.dim else size for dim, size in enumerate(shape))
-            )
-            for modules, source in ((old, state), (new, fresh)):
-                if modules:
-                    whole.index_copy_(slot.dim, _entries(all_, modules, slot.width), source[name])
-            merged[name] = whole
-    return merged
-
-
-def united(first: Held, second: Held) -> Held:
-    """All modules of both."""
-    return tuple(tuple(sorted({*one, *other})) for one, other in zip(first, second, strict=True))
-
-
 def missing(want: Held, have: Held) -> Held:
     """The modules of ``want`` that are not in ``have``; layers may come out empty."""
     return tuple(tuple(m for m in wanted if m not in there) for wanted, there in zip(want, have, strict=True))
@@ -179,13 +137,14 @@ class ModuleSizes:
 
     Attributes
     ----------
-    always_bytes
-        What every sub-model has: shared parts and the selector.
+    shared_bytes, selector_bytes
+        What every sub-model has.
     bypass_bytes, shrunk_bytes
         The residual module and one shrunk module of each layer.
     """
 
-    always_bytes: int
+    shared_bytes: int
+    selector_bytes: int
     bypass_bytes: tuple[int, ...]
     shrunk_bytes: tuple[int, ...]
 
@@ -194,19 +153,21 @@ def module_sizes(architecture: Architecture) -> ModuleSizes:
     """What the parts of a modular network with all modules weigh; a module's entry in the list of the held included."""
     of_modules = places(architecture)
     layers = len(held_names(architecture))
-    always, bypass, shrunk = 0, [8] * layers, [8] * layers
+    shared, selector, bypass, shrunk = 0, 0, [8] * layers, [8] * layers
     for spec in layout(architecture):
         place = of_modules.get(spec.name)
         if spec.name.startswith(_NOISE) or spec.name in held_names(architecture):
             continue
-        if place is None:
-            always += spec.size_bytes
+        if place is None and spec.name.startswith(SELECTOR):
+            selector += spec.size_bytes
+        elif place is None:
+            shared += spec.size_bytes
         elif place.slot is None:
             bypass[place.layer] += spec.size_bytes
         else:
             modules = spec.shape[place.slot.dim] // place.slot.width
             shrunk[place.layer] += spec.size_bytes // modules
-    return ModuleSizes(always, tuple(bypass), tuple(shrunk))
+    return ModuleSizes(shared, selector, tuple(bypass), tuple(shrunk))
 
 
 def selector_state(state: State, selector: Architecture) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +18,7 @@ from edgesim.models import Architecture, State
 
 from . import aggregation, inheritance, parts
 from .aggregation import Importance
-from .architectures import Held, modules_per_layer
+from .architectures import Held
 from .assignment import assign, load_entropy, targets
 from .balance import Balance, balance_loss
 from .network import ModularNetwork
@@ -39,7 +40,7 @@ def train_end_to_end(
     optimizer: str,
     balance: Balance,
     balance_weight: float,
-    weight_decay: float = 0.0,
+    accumulate: int = 1,
     seed: int,
 ) -> Trained:
     """Train a modular network and its selector together: ``CrossEntropy + balance_weight * LoadBalance``.
@@ -66,8 +67,19 @@ def train_end_to_end(
     tool = bench(architecture)
     tool.load(_weights(state))
     parameters = tool.train()
-    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate, weight_decay=weight_decay)
-    return descend(tool, parameters, mover.step, x, y, epochs=epochs, batch_size=batch_size, seed=seed, loss=loss)
+    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
+    return descend(
+        tool,
+        parameters,
+        mover.step,
+        x,
+        y,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        seed=seed,
+        loss=loss,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +106,11 @@ class Enhancement:
 
 @job(depends=_CODE)
 def plan_enhancement(
-    state: State | Trained,
+    state: State,
     view: Batch,
     *,
     architecture: Architecture,
+    modules_per_layer: Sequence[int],
     tasks: Sequence[int],
     of_samples: bool,
     kappa1: int,
@@ -107,6 +120,8 @@ def plan_enhancement(
 
     Parameters
     ----------
+    state, architecture, modules_per_layer
+        Of the selector alone, and how its logits are cut.
     tasks
         The sub-task of each class, or with ``of_samples`` of each sample; numbered from 0.
     kappa1, kappa2
@@ -114,7 +129,7 @@ def plan_enhancement(
     """
     x, y = view
     task = torch.tensor(tasks) if of_samples else torch.tensor(tasks)[y]
-    probabilities = _selector_probabilities(_weights(state), architecture, x)
+    probabilities = _probabilities(state, architecture, modules_per_layer, x)
     loads = [load_of_tasks(layer, task, max(tasks) + 1) for layer in probabilities]
     assigned = [assign(load, kappa1, kappa2) for load in loads]
     return Enhancement(
@@ -145,8 +160,8 @@ def load_of_tasks(probabilities: Tensor, task: Tensor, tasks: int) -> np.ndarray
 @job(depends=_CODE)
 def enhance(
     state: State | Trained,
-    view: Batch,
     plan: Enhancement,
+    view: Batch,
     *,
     architecture: Architecture,
     tasks: Sequence[int],
@@ -156,6 +171,7 @@ def enhance(
     learning_rate: float,
     optimizer: str,
     weight: float,
+    accumulate: int = 1,
     seed: int,
 ) -> Trained:
     """Fine-tune so that modules grow able at their sub-tasks: ``CrossEntropy + weight * KL(g_label || g)``.
@@ -189,6 +205,7 @@ def enhance(
         y + classes * task,  # the sub-task travels with the label
         epochs=epochs,
         batch_size=batch_size,
+        accumulate=accumulate,
         seed=seed,
         loss=loss,
     )
@@ -206,35 +223,21 @@ def importance(state: State, *views: Batch, architecture: Architecture, modules_
         How its logits are cut.
     """
     x, _ = _joined(views)
-    tool = bench(architecture)
-    tool.load(state)
-    tool.evaluate()
-    sums = torch.zeros(sum(modules_per_layer), dtype=torch.float64)
-    with torch.inference_mode():
-        for start in range(0, len(x), SCORING_BATCH):
-            logits = tool.module(x[start : start + SCORING_BATCH])
-            layers = logits.split(list(modules_per_layer), dim=1)
-            sums += torch.cat([layer.softmax(1) for layer in layers], dim=1).sum(0, dtype=torch.float64)
-    means = iter((sums / max(len(x), 1)).tolist())
-    return tuple(tuple(next(means) for _ in range(count)) for count in modules_per_layer)
+    layers = _probabilities(state, architecture, modules_per_layer, x)
+    means = [layer.sum(0, dtype=torch.float64) / max(len(x), 1) for layer in layers]
+    return tuple(tuple(layer.tolist()) for layer in means)
 
 
 @job(depends=_CODE)
-def inherit(fresh: State | Trained, base: State | Trained, *, architecture: Architecture, seed: int) -> State:
+def inherit(fresh: State | Trained, base: State | Trained, *, full: Architecture, seed: int) -> State:
     """Start a modular network from a trained base network; see ``inheritance.inherit``."""
-    return inheritance.inherit(_weights(fresh), _weights(base), architecture, seed)
+    return inheritance.inherit(_weights(fresh), _weights(base), full, seed)
 
 
 @job(depends=_CODE)
 def extract(state: State | Trained, *, have: Held, want: Held, target: Architecture) -> State:
     """Take a sub-model out of a modular network; see ``parts.extract``."""
     return parts.extract(_weights(state), _held(have), _held(want), target)
-
-
-@job(depends=_CODE)
-def overlay(state: State, fresh: State, *, have: Held, fresh_held: Held, architecture: Architecture) -> State:
-    """Put newer parts over those of a network; see ``parts.overlay``."""
-    return parts.overlay(state, _held(have), fresh, _held(fresh_held), architecture)
 
 
 @job(depends=_CODE)
@@ -247,7 +250,7 @@ def take_selector(state: State | Trained, *, selector: Architecture) -> State:
 def aggregate(
     cloud: State | Trained,
     *updates: State | Trained,
-    architecture: Architecture,
+    full: Architecture,
     held: Sequence[Held],
     importance: Sequence[Importance],
     samples: Sequence[int],
@@ -260,7 +263,7 @@ def aggregate(
     return aggregation.aggregate(
         _weights(cloud),
         [_weights(update) for update in updates],
-        architecture=architecture,
+        architecture=full,
         held=[_held(modules) for modules in held],
         importance=importance,
         samples=samples,
@@ -271,17 +274,18 @@ def aggregate(
     )
 
 
-def _selector_probabilities(state: State, architecture: Architecture, x: Tensor) -> list[Tensor]:
+def _probabilities(
+    state: State, architecture: Architecture, modules_per_layer: Sequence[int], x: Tensor
+) -> list[Tensor]:
     """What the selector says of samples, without noise: for each layer (sample, module)."""
     tool = bench(architecture)
     tool.load(state)
     tool.evaluate()
-    module = tool.module
-    assert isinstance(module, ModularNetwork)
     with torch.inference_mode():
-        parts_of_x = [module.selector(x[i : i + SCORING_BATCH]) for i in range(0, len(x), SCORING_BATCH)]
-        logits = torch.cat(parts_of_x) if parts_of_x else torch.zeros(0, sum(modules_per_layer(architecture)))
-        return [layer.softmax(1) for layer in module.selector.by_layer(logits)]
+        cut = [tool.module(x[start : start + SCORING_BATCH]) for start in range(0, len(x), SCORING_BATCH)]
+        logits = torch.cat(cut) if cut else torch.zeros(0, sum(modules_per_layer))
+        bounds = [0, *itertools.accumulate(modules_per_layer)]
+        return [logits[:, start:stop].softmax(1) for start, stop in itertools.pairwise(bounds)]
 
 
 def _joined(views: Sequence[Batch]) -> Batch:

@@ -1,0 +1,179 @@
+"""Which modules a device can take now: its budgets from its present state, and the knapsack under them (5.1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgesim import Device, World, models
+from edgesim.models import Architecture
+
+from .architectures import Held, Selecting, modules_per_layer, with_held
+from .costs import Additive, Array, ModuleCosts, module_costs
+from .derivation import DoesNotFit, Resource, derive
+from .params import ECLMParams
+
+if TYPE_CHECKING:
+    from .aggregation import Importance
+
+_TIGHTER = 0.97
+"""Where the sum over modules underestimates the memory of a whole sub-model, the budget is shrunk by this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a device gets.
+
+    Attributes
+    ----------
+    held
+        The modules.
+    accumulate
+        In how many parts it has to do each step of training; 0: it can only serve.
+    """
+
+    held: Held
+    accumulate: int
+
+
+def choose(
+    world: World,
+    device: Device,
+    params: ECLMParams,
+    full: Architecture,
+    importance: Importance,
+    *,
+    here: Held,
+    shared_here: bool,
+    samples: int,
+) -> Choice:
+    """The sub-model that is worth most to a device under its present budgets.
+
+    Memory is what is free now, computation and communication the time that the device has for them at its present
+    speed and bandwidth. A network that does not fit in memory is trained with smaller batches; where that does not
+    help either, it is only served.
+
+    Parameters
+    ----------
+    here, shared_here
+        What the device has in the cloud's version: it need not travel.
+    samples
+        How many it would train on.
+
+    Raises
+    ------
+    DoesNotFit
+        Not even the cheapest sub-model can be served.
+    """
+    selecting: Selecting = "frozen" if params.selector == "keep" else "trained"
+    how = world.training.but(epochs=params.epochs)
+    costs = module_costs(full, how.optimizer, selecting)
+    value = [np.array(layer) for layer in importance]
+    plain = {
+        "size": _whole(costs.parameters, params.max_ratio),
+        **_transfer(device, params, costs, here, shared_here),
+        **_serving(device, params, costs),
+    }
+    if params.local_training:
+        speed = device.compute_flops_per_s
+        room = device.free_memory_bytes - device.hardware.memory_overhead_bytes
+        if params.training_budget is not None:
+            plain["training"] = _within(costs.train_flops, params.training_budget * speed / (how.epochs * samples))
+        accumulate = 1
+        while True:
+            batch = how.but(accumulate=accumulate).largest_batch
+            memory = Resource(*_parts(costs.training_bytes(batch)), room)
+            try:
+                held = derive(value, {**plain, "memory": memory})
+                while _training_bytes(full, held, selecting, batch, how.optimizer) > room:
+                    memory = Resource(memory.always, memory.modules, memory.budget * _TIGHTER)
+                    held = derive(value, {**plain, "memory": memory})
+                return Choice(held, accumulate)
+            except DoesNotFit as error:
+                if error.resource != "memory" or accumulate >= how.batch_size:
+                    break
+                accumulate = min(2 * accumulate, how.batch_size)
+    return Choice(derive(value, plain), 0)
+
+
+def smaller(full: Architecture, params: ECLMParams, importance: Importance, held: Held) -> list[Held]:
+    """Sub-models of a sub-model, at the stored levels of its size: the largest first, itself included."""
+    parameters = module_costs(full, "sgd", "frozen").parameters
+    whole = Resource(parameters.always, parameters.modules, math.inf).of(held)
+    # What is not held costs more than there is.
+    modules = tuple(
+        np.where(np.isin(np.arange(len(layer)), mine), layer, math.inf)
+        for layer, mine in zip(parameters.modules, held, strict=True)
+    )
+    found = [held]
+    for level in sorted(params.levels, reverse=True):
+        budget = parameters.always + level * (whole - parameters.always)
+        scaled = tuple(np.minimum(layer, 2 * whole) for layer in modules)
+        try:
+            found.append(
+                derive(
+                    [np.array(layer) for layer in importance],
+                    {"parameters": Resource(parameters.always, scaled, budget)},
+                )
+            )
+        except DoesNotFit:
+            continue
+    return [one for place, one in enumerate(found) if one not in found[:place]]
+
+
+def suits(device: Device, params: ECLMParams, architecture: Architecture) -> bool:
+    """Whether a device has the memory and the speed to serve a network now."""
+    costs = models.cost(architecture)
+    if costs.inference_memory_bytes > device.free_memory_bytes:
+        return False
+    budget_s = params.latency_budget
+    return budget_s is None or costs.forward_flops_per_sample <= budget_s * device.compute_flops_per_s
+
+
+def _serving(device: Device, params: ECLMParams, costs: ModuleCosts) -> dict[str, Resource]:
+    memory = {"serving memory": Resource(*_parts(costs.inference_bytes), device.free_memory_bytes)}
+    if params.latency_budget is None:
+        return memory
+    return memory | {"serving": _within(costs.forward_flops, params.latency_budget * device.compute_flops_per_s)}
+
+
+def _transfer(
+    device: Device, params: ECLMParams, costs: ModuleCosts, here: Held, shared_here: bool
+) -> dict[str, Resource]:
+    """Seconds down, for what is not here in this version, and up again, for everything that is trained."""
+    if params.transfer_budget is None:
+        return {}
+    down, up = device.downlink_bytes_per_s, device.uplink_bytes_per_s
+    per_byte_down = 1 / down if down > 0 else 1e9
+    per_byte_up = (1 / up if up > 0 else 1e9) if params.local_training and params.cloud else 0.0
+    size = costs.wire_bytes
+    always = size.always * ((0.0 if shared_here else per_byte_down) + per_byte_up)
+    modules = tuple(
+        layer * (np.where(np.isin(np.arange(len(layer)), mine), 0.0, per_byte_down) + per_byte_up)
+        for layer, mine in zip(size.modules, here, strict=True)
+    )
+    return {"transfer": Resource(always, modules, params.transfer_budget)}
+
+
+def _whole(costs: Additive, share: float) -> Resource:
+    return Resource(*_parts(costs), share * (costs.always + sum(float(layer.sum()) for layer in costs.modules)))
+
+
+def _within(costs: Additive, budget: float) -> Resource:
+    return Resource(*_parts(costs), budget)
+
+
+def _parts(costs: Additive) -> tuple[float, tuple[Array, ...]]:
+    return costs.always, costs.modules
+
+
+def _training_bytes(full: Architecture, held: Held, selecting: Selecting, batch: int, optimizer: str) -> int:
+    return models.cost(with_held(full, held, selecting)).training_memory_bytes(batch, optimizer)
+
+
+def nothing_of(full: Architecture) -> Held:
+    """No modules at all."""
+    return ((),) * len(modules_per_layer(full))

@@ -1,0 +1,263 @@
+"""ECLM's protocol: who asks for what, what travels, what is merged, and what its parameters change."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from edgesim import UserError
+from edgesim.models import cost
+from edgesim.testing import check_learner, run_tiny, tiny_scenario
+from learners.eclm.learner import ECLM
+
+QUICK = {"modules": 4, "active": 2, "period": "3 min", "epochs_end_to_end": 1, "epochs_enhancing": 1, "epochs": 1}
+PLAIN: dict[str, Any] = {"horizon": "7 min", "drifts": []}
+Tables = dict[str, pd.DataFrame]
+
+
+def eclm(**params: object) -> ECLM:
+    return ECLM(ECLM.Params.model_validate({**QUICK, **params}))
+
+
+def tables_of(scenario: dict[str, Any] | None = None, *, timing_only: bool = False, **params: object) -> Tables:
+    return run_tiny(eclm(**params), tiny_scenario(**(PLAIN if scenario is None else scenario)), timing_only=timing_only)
+
+
+def jobs(tables: Tables, kind: str, node: str = "") -> pd.DataFrame:
+    rows = tables["computations"]
+    return rows[(rows["kind"] == kind) & (rows["status"] == "done") & rows["node"].str.startswith(node)]
+
+
+def weights(tables: Tables, direction: str) -> pd.DataFrame:
+    rows = tables["transfers"]
+    return rows[(rows["kind"] == "weights") & (rows["direction"] == direction)]
+
+
+def test_a_round_is_score_solve_derive_train_and_merge() -> None:
+    tables = tables_of()
+    first = tables["computations"]
+    first = first[(first["start_s"] < 200) & (first["status"] == "done")].sort_values(["start_s", "sequence"])
+    of_one = first[first["node"].isin(["near-0", "cloud"])]["kind"].tolist()
+    assert of_one[0] == "score"
+    assert list(dict.fromkeys(of_one)) == ["score", "solve", "derive", "train"]
+    merged = jobs(tables, "derive", "cloud")
+    merged = merged[merged["flops"] > 0]
+    assert len(merged) == 2
+    assert merged.iloc[0]["input_model_ids"].split(";")[0] == "enhanced"
+    assert merged.iloc[1]["input_model_ids"].split(";")[0] == merged.iloc[0]["output_model_id"]
+
+
+def test_scoring_costs_the_selector_only_and_its_bytes_are_logged() -> None:
+    tables = tables_of()
+    score = jobs(tables, "score").iloc[0]
+    train = jobs(tables, "train").iloc[0]
+    assert 0 < score["flops"] < train["flops"]
+    control = tables["transfers"][tables["transfers"]["kind"] == "control"]
+    assert set(control["size_bytes"]) == {(4 + 3) * 4}
+    assert len(control) == len(jobs(tables, "score"))
+
+
+def test_modules_in_the_version_that_a_device_has_do_not_travel_again() -> None:
+    """Nothing is trained, so nothing has a new version: after the first time there is nothing to send."""
+    tables = tables_of({**PLAIN, "horizon": "11 min"}, local_training=False, initial="full")
+    assert len(weights(tables, "up")) == 0
+    downs = weights(tables, "down")
+    assert len(downs) == 12
+    assert downs["size_bytes"].max() < 200  # empty lists
+
+
+def test_modules_that_were_merged_travel_again() -> None:
+    downs = weights(tables_of({**PLAIN, "horizon": "11 min"}, initial="full"), "down")
+    by_round = downs.groupby(downs["start_s"] // 180)["size_bytes"].min()
+    assert by_round.iloc[0] < 200
+    assert (by_round.iloc[1:] > 500).all()
+
+
+def test_no_sub_model_exceeds_its_share_of_the_parameters() -> None:
+    learner = eclm(max_ratio=0.4)
+    run_tiny(learner, tiny_scenario(**PLAIN))
+    assert learner._prepared is not None
+    full = learner._prepared.cloud.architecture
+    assert cost(learner._prepared.initial.architecture).parameters <= 0.4 * cost(full).parameters
+
+
+def test_a_device_gets_what_fits_its_memory_now() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+
+    def peak(memory: str) -> float:
+        small = {**PLAIN, "devices": [near, {**far, "memory": memory}]}
+        trained = jobs(tables_of(small, max_ratio=1), "train", "far")
+        return float(trained["peak_memory_bytes"].max())
+
+    roomy = peak("64 MiB")
+    tight = peak(f"{int(0.6 * roomy)} B")
+    assert tight <= 0.6 * roomy < roomy
+
+
+def test_a_device_that_can_only_serve_does_not_train() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    tables = tables_of({**PLAIN, "devices": [near, {**far, "memory": "4 kB", "memory_overhead": "3 kB"}]})
+    assert len(tables["deployments"].query("cause == 'deploy' and device == 'far-0'"))
+    assert len(jobs(tables, "train", "near"))
+    assert len(jobs(tables, "train", "far")) == 0
+
+
+def test_a_device_for_which_nothing_fits_is_told_so() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    tables = tables_of({**PLAIN, "devices": [near, {**far, "memory": "2000 B"}]})
+    refusals = tables["transfers"].query("kind == 'control' and direction == 'down'")
+    assert set(refusals["device"]) == {"far-0", "far-1"}
+    assert set(refusals["size_bytes"]) == {16}
+
+
+def test_a_transfer_budget_bounds_the_bytes_by_the_present_bandwidth() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    slow = {**PLAIN, "devices": [near, {**far, "uplink": "4 kbit/s", "downlink": "4 kbit/s"}]}
+    generous = weights(tables_of(slow, max_ratio=1, modules=12, initial="full"), "up")
+    bounded = weights(tables_of(slow, max_ratio=1, modules=12, initial="full", transfer_budget="3.2 s"), "up")
+
+    def largest(rows: pd.DataFrame, group: str) -> float:
+        return float(rows[rows["device"].str.startswith(group)]["size_bytes"].max())
+
+    assert largest(bounded, "far") < largest(generous, "far")
+    assert largest(bounded, "near") == largest(generous, "near")
+
+
+def test_without_the_cloud_a_device_asks_once_and_then_trains_alone() -> None:
+    tables = tables_of({**PLAIN, "horizon": "11 min"}, cloud=False)
+    assert len(jobs(tables, "score")) == 4
+    assert len(jobs(tables, "train")) == 12
+    assert len(weights(tables, "up")) == 0
+
+
+def test_without_local_training_devices_serve_what_is_derived_for_them() -> None:
+    tables = tables_of(local_training=False)
+    assert len(jobs(tables, "train")) == 0
+    served = tables["deployments"].query("cause == 'deploy'")
+    assert len(served) == 8
+    assert served["model_id"].str.startswith("cloud/derive").all()
+
+
+def test_scores_inform_a_sub_model_and_only_training_informs_it_fully() -> None:
+    drifting = {"horizon": "10 min", "drifts": [{"name": "d", "kind": "label", "at": "4 min", "classes": [0]}]}
+    tables = tables_of(drifting, local_training=False)
+    after = tables["deployments"].query("time_s > 240")
+    assert (after["informed_by"] == "").all()
+    assert after["score_informed_by"].str.startswith("d/1/").all()
+    trained = tables_of(drifting)["deployments"].query("time_s > 240")
+    assert trained["informed_by"].str.startswith("d/1/").any()
+
+
+def test_only_the_sampled_devices_take_part() -> None:
+    tables = tables_of(participants=1)
+    scores = jobs(tables, "score")
+    assert scores.groupby(scores["start_s"] // 180).size().tolist() == [1, 1]
+
+
+def test_each_update_is_merged_as_it_comes_or_with_the_others() -> None:
+    def merges(**params: object) -> int:
+        rows = jobs(tables_of(**params), "derive", "cloud")
+        return int((rows["flops"] > 0).sum())
+
+    assert merges(aggregation="round") == 2
+    assert merges(aggregation="arrival", mixing=0.3) > 2
+
+
+def test_late_updates_count_next_time() -> None:
+    rows = jobs(tables_of({**PLAIN, "horizon": "10 min"}, deadline="200 ms"), "derive", "cloud")
+    merged = rows[rows["flops"] > 0]["input_model_ids"].tolist()
+    assert "far" not in merged[0]
+    assert "far-0/train/1" in merged[1]
+
+
+def test_a_drift_makes_a_device_ask() -> None:
+    drifting = {"horizon": "8 min", "drifts": [{"name": "d", "kind": "label", "at": "4 min", "classes": [0, 1]}]}
+    learner = eclm(trigger="drift", collect="10 s", deadline="20 s")
+    assert learner.oracle
+    tables = run_tiny(learner, tiny_scenario(**drifting))
+    assert jobs(tables, "score")["start_s"].tolist() == [250.0] * 4
+    merged = jobs(tables, "derive", "cloud").query("flops > 0")
+    assert len(merged) == 1
+    assert 270 < merged.iloc[0]["start_s"] < 272
+
+
+def test_a_trained_selector_travels_and_is_merged() -> None:
+    tables = tables_of({**PLAIN, "horizon": "10 min"}, selector="average")
+    downs = weights(tables, "down")
+    derived = jobs(tables, "derive", "cloud")["output_model_id"]
+    later = downs[downs["start_s"] > 300]
+    assert len(later) == 2 * len(jobs(tables, "score", "").query("start_s > 300"))  # the selector, then the modules
+    assert set(later["model_id"]) <= set(derived)
+
+
+def test_a_device_switches_to_a_smaller_stored_sub_model_while_it_is_slow() -> None:
+    near, _ = tiny_scenario().to_document()["devices"]
+    compute = {"steps": {"0 s": "100 MFLOP/s", "200 s": "10 kFLOP/s", "300 s": "100 MFLOP/s"}}
+    shaky = {**PLAIN, "devices": [{**near, "compute": compute}]}
+    tables = tables_of(shaky, modules=8, switch_every="20 s", latency_budget="50 ms", max_ratio=1)
+    served = tables["deployments"].query("cause == 'deploy'").query("device == 'near-0'")
+    sizes = served.set_index("time_s")["size_bytes"]
+    slow = sizes[(sizes.index >= 200) & (sizes.index < 300)]
+    assert len(slow)
+    assert slow.iloc[-1] < sizes[sizes.index < 200].iloc[-1]
+    assert sizes[(sizes.index >= 300) & (sizes.index < 340)].iloc[-1] == sizes[sizes.index < 200].iloc[-1]
+    assert len(jobs(tables, "derive", "near"))
+
+
+def test_with_drawn_importance_it_needs_no_values_and_timing_only_gives_the_same_transfers() -> None:
+    assert eclm().needs_values
+    assert not eclm(surrogate=True).needs_values
+    full, timed = (tables_of(surrogate=True, timing_only=timing) for timing in (False, True))
+    pd.testing.assert_frame_equal(full["transfers"], timed["transfers"])
+
+
+def test_what_happens_before_the_start_is_reported_as_offline_cost() -> None:
+    tables = tables_of()
+    offline = tables["computations"].query("status == 'offline'")
+    assert set(offline["output_model_id"]) >= {"pretrained", "inherited", "end-to-end", "enhanced", "sub-model"}
+    cold = tables_of(warm_start=False, epochs_enhancing=0)["computations"].query("status == 'offline'")
+    assert not set(cold["output_model_id"]) & {"pretrained", "inherited", "enhanced"}
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"tasks": "groups"}, "needs data with natural groups"),
+        ({"tasks": [[0, 1], [2]]}, "must name each of the 4 classes once"),
+        ({"layers": 2}, "has 1 repeated blocks"),
+        ({"max_ratio": 0.01}, "max_ratio 0.01 is too small"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_start(params: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        tables_of(**params)
+
+
+def test_a_network_that_cannot_be_modularised_is_refused() -> None:
+    with pytest.raises(UserError, match="no repeated block"):
+        tables_of({**PLAIN, "model": {"name": "mlp", "hidden": []}})
+
+
+def test_parameters_that_leave_nothing_to_do_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing would ever change"):
+        eclm(local_training=False, cloud=False)
+    with pytest.raises(ValueError, match="one sub-task"):
+        eclm(tasks=[[0, 1], [1, 2]])
+
+
+def test_sets_of_classes_may_be_sub_tasks() -> None:
+    tables_of(tasks=[[0, 1], [2, 3]])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"trigger": "drift", "aggregation": "arrival", "charge": "active", "selector": "average", "shared": "keep"},
+        {"switch_every": "30 s", "latency_budget": "1 ms", "transfer_budget": "2 s", "training_budget": "1 s"},
+        {"local_training": False, "surrogate": True, "statistics": "keep", "participants": 2, "deadline": "1 s"},
+        {"cloud": False, "initial": "full"},
+    ],
+)
+def test_eclm_keeps_the_contract(params: dict[str, object]) -> None:
+    check_learner(ECLM, {**QUICK, **params})
