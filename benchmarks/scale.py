@@ -5,69 +5,73 @@
     python benchmarks/scale.py rounds --devices 50000
 
 ``once``: 100,000 devices each upload, train and download once, all at the same time. ``rounds``: 1,000,000 devices
-that come and go; a round samples 10,000 of those that are there, which download, train and upload; five rounds.
-``traces``: 100,000 devices whose bandwidth, memory and compute change all the time do what those of ``once`` do.
+that come and go at random; five rounds, each of 10,000 that are there, which download, train and upload. ``traces``:
+100,000 devices do what those of ``once`` do, each on recordings of bandwidth and compute from a point of its own on;
+every step of every recording would be 500 million rows, so what the environment offers is not written here.
 
-Each case runs in a process of its own, through ``edgesim.simulation.simulate`` and a run folder on disk; printed are
-wall time (imports left out), SimPy events, rows, and the largest resident memory of the process, imports included.
+Each case runs in a process of its own, through ``edgesim.simulation.simulate`` and a run folder on disk, after the
+same with a few devices: imports are left out. Printed are wall time, SimPy events, rows, and the largest resident
+memory of the process.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 LINK = {"uplink": "8 Mbit/s", "downlink": "20 Mbit/s", "latency": "20 ms"}
 HARDWARE = {"compute": "1 GFLOP/s", "memory": "64 MiB", **LINK}
+CHURN = {"availability": {"on_off": {"mean_on": "20 min", "mean_off": "5 min"}}}
+"""At any time a fifth of the devices is away; in the 20 min of a run a device comes or goes 1.6 times."""
 
 
-def steps(unit: str, *values: float) -> dict[str, Any]:
-    """A value every 10 s, over and over."""
-    times = [f"{10 * number} s" for number in range(len(values))]
+def trace(unit: str, mean: float) -> dict[str, Any]:
+    """Ten minutes recorded every second: a wave with spikes and outages, from a random point on for each device."""
+    lines = [
+        f"{t},{max(0.0, mean * (1.0 + math.sin(t / 40.0) - (t % 17 == 0) - (t % 61 < 4))):.3f}" for t in range(600)
+    ]
+    file = Path(tempfile.mkdtemp()) / "trace.csv"
+    file.write_text("time,value\n" + "\n".join(lines))
+    return {"csv": str(file), "value_unit": unit, "repeat": True, "random_start": True}
+
+
+def once(devices: int) -> dict[str, Any]:
+    return {"devices": [{"name": "device", "count": devices, **HARDWARE}]}
+
+
+def rounds(devices: int) -> dict[str, Any]:
+    return {"devices": [{"name": "device", "count": devices, **HARDWARE, **CHURN}]}
+
+
+def traces(devices: int) -> dict[str, Any]:
+    changing = {
+        "compute": trace("GFLOP/s", 0.5),
+        "uplink": trace("Mbit/s", 8.0),
+        "downlink": trace("Mbit/s", 20.0),
+    }
     return {
-        "steps": dict(zip(times, [f"{value} {unit}" for value in values], strict=True)),
-        "repeat": f"{10 * len(values)} s",
+        "devices": [{"name": "device", "count": devices, **HARDWARE, **changing}],
+        "record": {"environment": False},
     }
 
 
-CHANGING = {
-    "compute": steps("GFLOP/s", 1, 0.2, 0.6, 1, 0.8),
-    "memory": steps("MiB", 64, 32, 48),
-    "uplink": steps("Mbit/s", 8, 2, 5, 0, 9, 3, 1),
-    "downlink": steps("Mbit/s", 20, 7, 0, 3, 12),
-    "latency": "20 ms",
+CASES: dict[str, tuple[int, Callable[[int], dict[str, Any]]]] = {
+    "once": (100_000, once),
+    "rounds": (1_000_000, rounds),
+    "traces": (100_000, traces),
 }
 
 
-def churning(devices: int) -> list[dict[str, Any]]:
-    """Twenty groups; at any time about a fifth of the devices is away."""
-    return [
-        {
-            "name": f"g{number}",
-            "count": devices // 20,
-            **HARDWARE,
-            "away": [{"at": f"{30 * number} s", "for": "2 min", "every": "10 min"}],
-        }
-        for number in range(20)
-    ]
-
-
-CASES: dict[str, tuple[int, Any]] = {
-    "once": (100_000, lambda devices: [{"name": "device", "count": devices, **HARDWARE}]),
-    "rounds": (1_000_000, churning),
-    "traces": (100_000, lambda devices: [{"name": "device", "count": devices, **CHANGING}]),
-}
-
-
-def scenario_of(groups: list[dict[str, Any]]) -> dict[str, Any]:
+def scenario_of(case: str, devices: int) -> dict[str, Any]:
     return {
         "edgesim": 1,
         "name": "scale",
@@ -79,7 +83,7 @@ def scenario_of(groups: list[dict[str, Any]]) -> dict[str, Any]:
             "arrival": {"rate": "0.1 /s"},
         },
         "model": {"name": "mlp", "hidden": [32]},
-        "devices": groups,
+        **CASES[case][1](devices),
         "cloud": {"compute": "1 TFLOP/s", "memory": "64 GiB", "ingress": "10 Gbit/s", "egress": "10 Gbit/s"},
         "learners": {"no_adaptation": {}},
     }
@@ -126,32 +130,31 @@ def measure(case: str, devices: int) -> dict[str, Any]:
             except VerbFailure:
                 return None
 
-    with tempfile.TemporaryDirectory() as out:
-        file = Path(out) / "scale.yaml"
-        file.write_text(json.dumps(scenario_of(CASES[case][1](devices))))
-        import edgesim.jobs.arithmetic
-        import edgesim.world  # noqa: F401 - with the line above: what takes seconds to import
+    def play(devices: int) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as out:
+            file = Path(out) / "scale.yaml"
+            file.write_text(json.dumps(scenario_of(case, devices)))
+            began, cpu_began = time.perf_counter(), time.process_time()
+            scenario = load_scenario(file)
+            learner = Benchmark(None)
+            folder = RunFolder.create(Path(out) / "run", scenario, [0], {"scale": {}}, timing_only=True)
+            with folder.running():
+                simulate(folder, scenario, [0], {"scale": learner}, timing_only=True)
+            seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+            import pyarrow.parquet as pq
 
-        idle = peak_bytes()
-        began, cpu_began = time.perf_counter(), time.process_time()
-        scenario = load_scenario(file)
-        learner = Benchmark(None)
-        folder = RunFolder.create(Path(out) / "run", scenario, [0], {"scale": {}}, timing_only=True)
-        with folder.running():
-            simulate(folder, scenario, [0], {"scale": learner}, timing_only=True)
-        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-        import pyarrow.parquet as pq
+            rows = {name: pq.read_metadata(folder.path / "tables" / f"{name}.parquet").num_rows for name in TABLES}
+        return {
+            "seconds": seconds,
+            "cpu_seconds": cpu_seconds,
+            "building": learner.started_s - began,
+            "events": next(learner.world.env._eid),
+            "peak": peak_bytes(),
+            "rows": {name: count for name, count in rows.items() if count},
+        }
 
-        rows = {name: pq.read_metadata(folder.path / "tables" / f"{name}.parquet").num_rows for name in TABLES}
-    return {
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-        "building": learner.started_s - began,
-        "events": next(learner.world.env._eid),
-        "peak": peak_bytes(),
-        "idle": idle,
-        "rows": {name: count for name, count in rows.items() if count},
-    }
+    idle = play(20)["peak"]
+    return {**play(devices), "idle": idle}
 
 
 def peak_bytes() -> int:

@@ -285,8 +285,9 @@ def simulate(
         for seed in seeds:
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
             for label, learner in cast.items():
+                if stage.played:
+                    gc.collect()  # the world that is over refers to itself: it goes before the next one comes
                 stage.play(label, learner, surroundings)
-                gc.collect()  # the world that is over refers to itself: it goes before the next one comes
         writer.close()
     folder.update(jobs=plane.done)
 

@@ -56,6 +56,7 @@ class Device:
         "_came_s",
         "_data",
         "_downlink",
+        "_meter",
         "_online_s",
         "_radio",
         "_sent",
@@ -67,7 +68,6 @@ class Device:
         "group",
         "hardware",
         "index",
-        "meter",
         "model",
         "name",
         "serving",
@@ -79,13 +79,13 @@ class Device:
         self.name = name
         self.group = group
         self.hardware = hardware
-        self.meter = EnergyMeter(hardware.power)
         self.model = model
         self.serving = "device"
         self._away_cause = ""
         self._absent = 0  # reasons to be away, of those in _REASONS
         self._came_s = 0.0
         self._online_s = 0.0
+        self._meter: EnergyMeter | None = None
         self._data: DataStream | None = None
         self._radio: Radio | None = None
         self._workshop: Workshop | None = None
@@ -320,7 +320,7 @@ class Device:
         self.model = model
         self.serving = where
         self._world.record_deployment(self, cause)
-        self._world.observe(self, "start" if cause == "start" else "deployment")
+        self._world.observe(self, "deployment")
 
     def drifted(self) -> None:
         """Wake who waits for this device's drift."""
@@ -341,7 +341,8 @@ class Device:
         self._world.serving_changed(self)
         self._away_cause = cause
         self._online_s += self._world.now - self._came_s
-        self.meter.online(False)
+        if self._meter is not None:
+            self._meter.online(False)
         if self._workshop is not None:
             self._worker.away_cause = cause
             self._worker.kill_all(cause)
@@ -358,7 +359,8 @@ class Device:
         self._world.serving_changed(self)
         self._away_cause = ""
         self._came_s = self._world.now
-        self.meter.online(True)
+        if self._meter is not None:
+            self._meter.online(True)
         if self._workshop is not None:
             self._worker.away_cause = ""
         if self._radio is not None:
@@ -369,17 +371,32 @@ class Device:
             self._waiting_until_online = None
 
     def close(self) -> None:
-        """Record what is unfinished when the simulation ends, and what the device has spent."""
+        """Record what is unfinished when the simulation ends."""
         if self._workshop is not None:
             self._worker.close()
         if self._radio is not None:
             self._radio.close()
-        self.meter.close()
-        if self.online:
-            self._online_s += self._world.now - self._came_s
-        self._world.recorder.energy(self.name, self._online_s, self.meter.totals_j(self._online_s))
+        if self._meter is not None:
+            self._meter.close()
+
+    @property
+    def online_s(self) -> float:
+        """How long it has been there, in seconds."""
+        return self._online_s + (self._world.now - self._came_s if self.online else 0.0)
+
+    @property
+    def spent_j(self) -> tuple[float, float, float] | None:
+        """Joules that it has spent idling, computing and on the radio; None where its power is not known."""
+        return None if self.hardware.power is None else self.meter.totals_j(self.online_s)
 
     # Parts that are built when first used: a million idle devices stay small ---------------------------------------
+
+    @property
+    def meter(self) -> EnergyMeter:
+        """What counts its joules."""
+        if self._meter is None:
+            self._meter = EnergyMeter(self.hardware.power)
+        return self._meter
 
     @property
     def _up(self) -> Link:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..jobs import Handle
     from ..tables import Cells
     from .battery import Battery
+    from .device import Device
     from .drift import Strike
     from .memory import Memory
     from .payload import Model
@@ -49,9 +50,27 @@ class Recorder:
         self._detections = tables.adder("detections")
         self._memory = tables.adder("memory")
         self._availability = tables.adder("availability")
-        self._energy = tables.adder("energy")
         self._battery = tables.adder("battery")
         self._serving = tables.adder("serving")
+
+    def start(self, devices: Sequence[Device], model: Model, size_bytes: int) -> None:
+        """Time 0: who is there, and that ``model`` serves every device."""
+        names = [device.name for device in devices]
+        states = ["online" if device.online else "offline" for device in devices]
+        causes = [device.away_cause or "start" for device in devices]
+        self._tables.extend("availability", len(names), names, self._env.now, states, causes)
+        self._tables.extend(
+            "deployments",
+            len(names),
+            names,
+            self._env.now,
+            "start",
+            "device",
+            model.id,
+            model.architecture.name,
+            size_bytes,
+            *("", "", ""),  # nothing has drifted
+        )
 
     def transfer(
         self,
@@ -236,12 +255,14 @@ class Recorder:
         """A device came or went."""
         self._availability(device, self._env.now, state, cause)
 
-    def energy(self, device: str, online_s: float, totals_j: tuple[float, float, float] | None) -> None:
-        """What a device has spent in all: idle, compute, radio; ``None`` where its power is not known."""
-        if totals_j is None:
-            self._energy(device, online_s, None, None, None, None)
-        else:
-            self._energy(device, online_s, *totals_j, sum(totals_j))
+    def energy(self, devices: Sequence[Device]) -> None:
+        """What devices have spent in all: idle, compute, radio; missing where their power is not known."""
+        names = [device.name for device in devices]
+        online_s = [device.online_s for device in devices]
+        spent = [device.spent_j for device in devices]
+        parts = zip(*[(None, None, None) if joules is None else joules for joules in spent], strict=True)
+        totals = [None if joules is None else sum(joules) for joules in spent]
+        self._tables.extend("energy", len(names), names, online_s, *parts, totals)
 
     def battery(self, device: str, event: str, battery: Battery) -> None:
         """Something about a battery changed; between two rows its level is a line, held at full."""

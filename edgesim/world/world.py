@@ -84,7 +84,9 @@ class World:
         self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
         self._detected: dict[int, str] = {}  # device -> the latest drift that an alarm was credited to
-        self._informed: dict[tuple[int, str], tuple[object, bool]] = {}  # (map of a lineage, cohort) -> that map, whether
+        self._informed: dict[
+            tuple[int, str], tuple[object, bool]
+        ] = {}  # (map of a lineage, cohort) -> that map, whether
         self._requests: dict[int, Requests] = {}
         self.cloud = Cloud(self, environment.cloud)
         self.devices: Sequence[Device] = [
@@ -101,12 +103,10 @@ class World:
             if not there:
                 self.devices[index].start_away(cause)
             self._comings.add(index, changes)
-        for device in self.devices:
-            state = "online" if device.online else "offline"
-            self.recorder.availability(device.name, state, device.away_cause or "start")
+        self.recorder.start(self.devices, model, self.weight_bytes(model.architecture))
         self._open_requests()
         for device in self.devices:
-            device.serve(model, "device", "start")
+            self.observe(device, "start")
         self._schedule()
 
     # The verbs of the world -----------------------------------------------------------------------------------------
@@ -262,6 +262,7 @@ class World:
             self.serving_changed(device)
             device.close()
         self.cloud.close()
+        self.recorder.energy(self.devices)
 
     # Its own ------------------------------------------------------------------------------------------------------
 
