@@ -105,7 +105,7 @@ def main() -> None:
     for build in WORLDS:
         cells = []
         for concurrent in arguments.concurrent:
-            slow = build in (peers, fading_star) and concurrent > 10_000
+            slow = build in (gateways, peers, fading_star) and concurrent > 10_000  # minutes
             repeat = arguments.repeat if concurrent < 100_000 else 1
             runs = [
                 us_per_transfer(build, concurrent, max(5_000, 3 * concurrent)) for _ in range(0 if slow else repeat)
