@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesim.data import Arrival, Change, Dataset, DataStream, Samples, Share, Transform, load_dataset, partition, split
-from edgesim.data import stream as stream_module
+from edgesim.data import contents as contents_module
 from edgesim.data.arrivals import Schedule
 from edgesim.errors import UserError
 
@@ -142,8 +142,8 @@ def test_asking_how_many_samples_there_are_draws_none(monkeypatch):
     def refuse(*_: object) -> None:
         raise AssertionError("drawn")
 
-    monkeypatch.setattr(stream_module, "draw_set", refuse)
-    monkeypatch.setattr(stream_module, "draw_block", refuse)
+    monkeypatch.setattr(contents_module, "draw_set", refuse)
+    monkeypatch.setattr(contents_module, "draw_block", refuse)
     stream = make(Arrival(rate_per_s=1, labelled_ratio=0.5, label_delay_s=3, buffer=20))
     stream.change(5.0, marked(stream, replace_ratio=0.5))
     samples = stream.samples(30.0, since_s=10.0)

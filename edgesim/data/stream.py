@@ -7,32 +7,26 @@ and from which phase costs no random draw; *which* pool samples they are is draw
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable
 
 import numpy as np
 import numpy.typing as npt
 
 from edgesim.data.arrivals import Arrival, Schedule
-from edgesim.data.blend import Gate
 from edgesim.data.buffer import Buffer
-from edgesim.data.conditions import Change, Conditions
+from edgesim.data.conditions import Change
+from edgesim.data.contents import Contents
 from edgesim.data.dataset import Dataset
-from edgesim.data.draws import checked_prior, draw_block, draw_set
 from edgesim.data.partitions import Share
-from edgesim.data.pools import ClassPool, Pools
+from edgesim.data.pools import Pools
 from edgesim.data.timeline import Records, Timeline
 from edgesim.data.transforms import Transform
-from edgesim.data.view import Content, Samples, View
-from edgesim.seeds import stream, stream_seed
+from edgesim.data.view import Samples, View
+from edgesim.seeds import stream_seed
 
 __all__ = ["Arrival", "Change", "DataStream"]
 
-Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
-
-_BLOCK = 128  # arrivals drawn at once; part of what a seed means
-_KEPT_BLOCKS = 256  # drawn blocks remembered a device; others are drawn again when needed
 
 
 class DataStream:
@@ -73,10 +67,9 @@ class DataStream:
     """
 
     __slots__ = (
-        "_blocks",
         "_buffer",
+        "_contents",
         "_noise_seed",
-        "_own_pool",
         "_phases",
         "_tests",
         "_time_s",
@@ -111,16 +104,15 @@ class DataStream:
         self.device = device
         self.test_samples = test_samples
         self.sample_bytes = dataset.sample_bytes if sample_bytes is None else sample_bytes
-        self._own_pool: ClassPool | None = None
         capacity = share.volume if arrival.buffer is None else arrival.buffer
         volume = min(share.volume, capacity)
         self._timeline = Timeline(Schedule.of(arrival, seed, device), volume)
         self._buffer = Buffer(capacity, arrival.eviction, seed, device, volume)
         self._noise_seed = stream_seed(seed, "noise")  # the same for all devices: their views can be joined
-        self._phases = [Conditions.initial(self._usable(share.prior))]
+        self._contents = Contents(pools, share, seed, device, self._timeline)
+        self._phases = self._contents.phases
         self._time_s = 0.0
         self._tests: dict[Hashable, View] = {}
-        self._blocks: dict[tuple[str, int, int], Int64Array] = {}
 
     @property
     def phase(self) -> int:
@@ -140,8 +132,7 @@ class DataStream:
     @property
     def obtainable(self) -> npt.NDArray[np.bool_]:
         """The classes that the device can meet and be tested on, (class,): its pool and its test pool have them."""
-        usable: npt.NDArray[np.bool_] = (self._pool().counts > 0) & (self.pools.of_test(self.share.group).counts > 0)
-        return usable
+        return self._contents.obtainable
 
     def change(self, time_s: float, change: Change) -> int:
         """Apply a drift; returns how many samples were rewritten.
@@ -156,7 +147,7 @@ class DataStream:
             The prior asks for a class that the device's pools lack, or the transform does not fit the data.
         """
         number = len(self._phases)
-        fresh = self._phases[-1].after(change, self._usable)
+        fresh = self._phases[-1].after(change, self._contents.usable)
         for transform in fresh.transforms.outcomes:
             transform.check(self.dataset.kind, self.dataset.classes)
         self._advance(time_s)
@@ -254,7 +245,7 @@ class DataStream:
             self._tests[chosen.key] = View.deferred(
                 self.dataset,
                 self.test_samples,
-                lambda: self._set(chosen, self.pools.of_test(self.share.group), self.test_samples, "test"),
+                lambda: self._contents.following(chosen, self.test_samples, "test"),
                 self._noise_seed,
             )
         return self._tests[chosen.key]
@@ -262,22 +253,9 @@ class DataStream:
     def ideal_view(self, count: int) -> View:
         """``count`` samples of the device's pool as the present distribution gives them: what only an oracle has."""
         conditions = self._phases[-1]
-        pool = self._pool()
-        return View.deferred(self.dataset, count, lambda: self._set(conditions, pool, count, "ideal"), self._noise_seed)
-
-    def _set(self, conditions: Conditions, pool: ClassPool, count: int, purpose: str) -> Content:
-        """So many samples of a distribution; the same ones whenever it comes back."""
-
-        def reached(gate: Gate) -> npt.NDArray[np.bool_]:  # by a gradual drift: always the same places first
-            return _first_reached(gate, count, stream(self.seed, f"{purpose} switch", self.device, gate.name))
-
-        drawn = []
-        for prior in conditions.priors.outcomes:
-            name = hashlib.blake2b(prior.tobytes(), digest_size=8).hexdigest()
-            drawn.append(draw_set(pool, prior, count, stream(self.seed, f"{purpose} view", self.device, name)))
-        which = conditions.priors.which(count, reached)
-        indices = np.stack(drawn)[which, np.arange(count)]
-        return indices, conditions.transforms.outcomes, conditions.transforms.which(count, reached)
+        return View.deferred(
+            self.dataset, count, lambda: self._contents.following(conditions, count, "ideal"), self._noise_seed
+        )
 
     def _advance(self, time_s: float) -> None:
         """Let everything arrive that arrives by ``time_s``."""
@@ -299,7 +277,7 @@ class DataStream:
     def _as_samples(self, records: Records) -> Samples:
         numbers = records.numbers  # all that the view keeps: many views may be waiting
         count = len(numbers)
-        view = View.deferred(self.dataset, count, lambda: self._content(numbers), self._noise_seed)
+        view = View.deferred(self.dataset, count, lambda: self._contents.of(numbers), self._noise_seed)
         return Samples(
             view=view,
             device=self.device,
@@ -310,89 +288,3 @@ class DataStream:
             as_of_s=self._time_s,
             as_of_phase=self.phase,
         )
-
-    def _content(self, numbers: Int64Array) -> Content:
-        """Which pool samples some numbers are, and which transforms they go through."""
-        places = self._timeline.places(numbers)
-        indices = np.empty(len(numbers), dtype=np.int64)
-        for place in np.unique(places).tolist():
-            segment = self._timeline.segments[place]
-            mine = np.flatnonzero(places == place)
-            offsets = numbers[mine] - segment.first
-            if segment.arrives:
-                blocks = offsets // _BLOCK
-                for block in np.unique(blocks).tolist():
-                    here = blocks == block
-                    drawn = self._block("arrivals", segment.phase, block, _BLOCK)
-                    indices[mine[here]] = drawn[offsets[here] % _BLOCK]
-            else:
-                size = self._timeline.end(place) - segment.first
-                indices[mine] = self._block("at once", segment.phase, 0, size)[offsets]
-        return indices, *self._transforms(numbers, places)
-
-    def _transforms(self, numbers: Int64Array, places: Int64Array) -> tuple[tuple[Transform, ...], Int64Array]:
-        """Which transforms there are, and which one each sample takes."""
-        found: list[Transform] = []
-        which = np.zeros(len(numbers), dtype=np.int64)
-        phases = self._timeline.phases(places)
-        for phase in np.unique(phases).tolist():
-            mine = np.flatnonzero(phases == phase)
-            blend = self._phases[phase].transforms
-            if blend.gates:
-                of, taken = numbers[mine], places[mine]
-                which[mine] = blend.which(len(mine), lambda gate: self._reached(gate, of, taken))  # noqa: B023
-            which[mine] += len(found)
-            found += blend.outcomes
-        return tuple(found) or (Transform.identity,), which
-
-    def _reached(self, gate: Gate, numbers: Int64Array, places: Int64Array) -> npt.NDArray[np.bool_]:
-        """Which samples a gradual drift reaches: arrivals by lot, one by one; a rewritten set in exact share."""
-        reached = np.zeros(len(numbers), dtype=np.bool_)
-        for place in np.unique(places).tolist():
-            segment = self._timeline.segments[place]
-            mine = np.flatnonzero(places == place)
-            offsets = numbers[mine] - segment.first
-            name = ("reached", self.device, gate.name, segment.phase)
-            if segment.arrives:
-                blocks = offsets // _BLOCK
-                for block in np.unique(blocks).tolist():
-                    here = blocks == block
-                    lots = stream(self.seed, *name, block).random(_BLOCK)
-                    reached[mine[here]] = lots[offsets[here] % _BLOCK] < gate.share
-            else:
-                size = self._timeline.end(place) - segment.first
-                reached[mine] = _first_reached(gate, size, stream(self.seed, *name, "at once"))[offsets]
-        return reached
-
-    def _block(self, what: str, phase: int, block: int, count: int) -> Int64Array:
-        key = (what, phase, block)
-        if key not in self._blocks:
-            if len(self._blocks) >= _KEPT_BLOCKS:
-                self._blocks.clear()
-            random = stream(self.seed, what, self.device, phase, block)
-            pool = self._pool()
-            if what == "at once" and phase == 0 and self.share.indices is not None and count == len(pool.indices):
-                self._blocks[key] = random.permutation(pool.indices)  # all of what was dealt out to it
-            else:
-                draw = draw_block if what == "arrivals" else draw_set
-                self._blocks[key] = draw(pool, self._phases[phase].prior, count, random)
-        return self._blocks[key]
-
-    def _pool(self) -> ClassPool:
-        """The samples that it draws from, by class."""
-        share = self.share
-        if share.indices is None:
-            return self.pools.of_devices(share.group, share.part, share.parts)
-        if self._own_pool is None:
-            self._own_pool = self.pools.by_class(share.indices)
-        return self._own_pool
-
-    def _usable(self, prior: npt.NDArray[np.floating]) -> Float64Array:
-        checked_prior(prior, self.pools.of_test(self.share.group), f"{self.device}: its test pool")
-        return checked_prior(prior, self._pool(), f"{self.device}: its pool")
-
-
-def _first_reached(gate: Gate, count: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Mark a share of ``count`` samples, rounded half up, in one random order: a larger share holds a smaller one."""
-    reached: npt.NDArray[np.bool_] = random.permutation(count) < int(gate.share * count + 0.5)
-    return reached
