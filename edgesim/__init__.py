@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from .data import Samples
     from .jobs import Handle, job
     from .learner import Learner, LearnerParams
+    from .progress import Progress
     from .scenario import Scenario, hours, minutes, seconds
-    from .simulation import Progress, load_scenario, run
+    from .simulation import load_scenario, run
     from .sweeps import sweep
     from .trigger import Trigger
     from .world import Bundle, Cloud, Device, Gathered, Message, Method, Model, Offline, Patch, Verb, World
@@ -51,7 +52,7 @@ _LAZY = {
     "Model": "edgesim.world",
     "Offline": "edgesim.world",
     "Patch": "edgesim.world",
-    "Progress": "edgesim.simulation",
+    "Progress": "edgesim.progress",
     "Samples": "edgesim.data",
     "Scenario": "edgesim.scenario",
     "Trigger": "edgesim.trigger",

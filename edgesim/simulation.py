@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from .errors import EdgesimError, LearnerFailure, NeedsValues, UserError
 from .learner import Learner, LearnerEntry, LearnerParams, discover, installed_params, load_learner
+from .progress import Progress, Reporter
 from .run_folder import RunFolder
 from .scenario import LearnerSpec, Scenario, load
 from .scenario.findings import did_you_mean
@@ -27,45 +27,11 @@ JOBS_PER_PART = 512
 """After so many jobs of the work plane, what is known is computed and written: the frontier moves."""
 
 EVENTS_PER_LOOK = 64
-"""SimPy events between two looks at the number of jobs and at the wall clock."""
-
-SECONDS_PER_REPORT = 0.1
-"""Wall time between two progress reports."""
+"""SimPy events between two looks at the number of jobs."""
 
 COLLECTOR = (20_000, 50, 10)
 """Thresholds of Python's cyclic collector during a run. A world is a large graph of objects that live: at the default
 (700, 10, 10) the collector took half the time of a large run to find nothing, with these about a tenth."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    learner, seed
-        The world that is simulated now.
-    world, worlds
-        Its number, from 0, and how many there are.
-    virtual_s
-        Virtual time that has been simulated.
-    frontier_s
-        Virtual time up to which everything is computed and on disk.
-    horizon_s
-        Where the simulation ends.
-    pending_jobs, done_jobs
-        Of the work plane, in all worlds so far.
-    """
-
-    learner: str
-    seed: int
-    world: int
-    worlds: int
-    virtual_s: float
-    frontier_s: float
-    horizon_s: float
-    pending_jobs: int
-    done_jobs: int
 
 
 def load_scenario(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
@@ -275,12 +241,15 @@ def simulate(
     from .tables import TableWriter
     from .world import draw_environment, load_data
 
+    reporter = None if on_progress is None else Reporter(on_progress, len(seeds) * len(cast))
     if plane is None:
-        plane = TimingPlane() if timing_only else InlinePlane(threads_per_job=scenario.work.threads_per_job)
+        on_done = None if reporter is None else reporter.tick
+        threads = scenario.work.threads_per_job
+        plane = TimingPlane() if timing_only else InlinePlane(threads_per_job=threads, on_done=on_done)
     folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability())
     writer = TableWriter(folder.path, timing_only=timing_only)
     dataset = load_data(scenario)
-    stage = _Stage(folder, plane, writer, len(seeds) * len(cast), on_progress)
+    stage = _Stage(folder, plane, writer, reporter)
     with _patient_collector():
         for seed in seeds:
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
@@ -310,10 +279,8 @@ class _Stage:
     folder: RunFolder
     plane: Plane
     writer: TableWriter
-    worlds: int
-    on_progress: Callable[[Progress], None] | None
+    reporter: Reporter | None
     played: int = 0
-    reported: float = 0.0
 
     def play(self, label: str, learner: Learner, surroundings: Environment) -> None:
         """Simulate one (learner, seed) world from its start to the horizon."""
@@ -322,6 +289,8 @@ class _Stage:
         offline = Offline(surroundings, self.plane, label)
         model = learner.prepare(offline)
         tables = self.writer.world(label, learner.oracle, surroundings.seed)
+        if self.reporter is not None:
+            self.reporter.open(tables)
         world = World(
             surroundings,
             self.plane,
@@ -351,33 +320,16 @@ class _Stage:
         env, horizon_s = world.env, world.horizon_s
         env.process(learner.run(world))
         written = self.plane.done
+        if self.reporter is not None:
+            self.reporter.begin(world, self.plane)
         while env.advance(horizon_s, EVENTS_PER_LOOK):
             if self.plane.done + self.plane.pending - written >= JOBS_PER_PART:
                 tables.cut(env.now)
                 written = self.plane.done
-            self._report(world, tables)
+            if self.reporter is not None:
+                self.reporter.tick()
         env.jump(horizon_s)
         world.close()
         tables.cut(horizon_s)
-        self._report(world, tables, at_once=True)
-
-    def _report(self, world: World, tables: WorldTables, *, at_once: bool = False) -> None:
-        if self.on_progress is None:
-            return
-        now = time.monotonic()
-        if not at_once and now - self.reported < SECONDS_PER_REPORT:
-            return
-        self.reported = now
-        self.on_progress(
-            Progress(
-                learner=world.label,
-                seed=world.seed,
-                world=self.played,
-                worlds=self.worlds,
-                virtual_s=world.now,
-                frontier_s=tables.frontier_s,
-                horizon_s=world.horizon_s,
-                pending_jobs=self.plane.pending,
-                done_jobs=self.plane.done,
-            )
-        )
+        if self.reporter is not None:
+            self.reporter.report()

@@ -137,6 +137,7 @@ class WorldTables:
     _sequence: Iterator[int] = field(default_factory=itertools.count)
     _rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
     _readers: dict[str, Read] = field(default_factory=dict)
+    _listeners: dict[str, Callable[[tuple[Any, ...]], None]] = field(default_factory=dict)
     _parts: int = 0
     _cut_at: int = 0
     _closed: bool = False
@@ -171,7 +172,26 @@ class WorldTables:
             if sequence >= self._cut_at:
                 self.cut()
 
-        return add
+        listener = self._listeners.get(name)
+        if listener is None:
+            return add
+
+        def add_and_tell(*cells: Any) -> None:
+            add(*cells)
+            listener(cells)
+
+        return add_and_tell
+
+    def listen(self, name: str, listener: Callable[[tuple[Any, ...]], None]) -> None:
+        """Call ``listener`` with the cells of each row of table ``name``, for functions that :meth:`adder` makes later.
+
+        The cells are those that such a function takes: what is deferred comes as the object that promises it.
+        """
+        self._listeners[name] = listener
+
+    def deferred_cells(self, name: str, deferred: Deferred) -> Sequence[Cell]:
+        """Return the cells of table ``name`` that ``deferred`` promises; it is computed if it is not there yet."""
+        return self._readers[name](deferred.value())
 
     def add(self, name: str, /, **cells: Cell) -> None:
         """Record one row of table ``name`` from named cells. Columns left out are null."""
@@ -265,7 +285,7 @@ class WorldTables:
         deferred = row[-1]
         if self.timing_only or deferred is None or (self._salvaging and not deferred.done):
             return (*row[:-1], *(None for _ in table.deferred))
-        return (*row[:-1], *self._readers[table.name](deferred.value()))
+        return (*row[:-1], *self.deferred_cells(table.name, deferred))
 
 
 def read_manifest(run_dir: Path | str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from edgesim.cli.progress import Display
 from edgesim.cli.running import parse_seeds
 from edgesim.errors import LearnerFailure, NeedsValues, UserError
 from edgesim.learner import Learner, LearnerEntry, LearnerParams
-from edgesim.simulation import Progress
+from edgesim.progress import Progress
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "scenarios" / "quickstart.yaml"

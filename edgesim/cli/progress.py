@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from edgesim.simulation import Progress as Report
+    from edgesim.progress import Progress as Report
 
 SECONDS_PER_LINE = 5.0
 """Wall time between two lines where there is no terminal."""

@@ -16,6 +16,7 @@ from edgesim.errors import Problem, ScenarioError, UserError
 
 if TYPE_CHECKING:
     from edgesim.cli.progress import Display
+    from edgesim.cli.watching import Dashboard
     from edgesim.scenario import Scenario
 
 
@@ -51,6 +52,9 @@ def run(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Import learners and models named package.module:name.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show a live table: accuracy, bytes, jobs and speed of each learner.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
     """Simulate scenarios and compare their learners."""
@@ -61,7 +65,7 @@ def run(
         raise UserError(f"--out {out}: two scenarios have the same name, and their run folders would be the same")
     for scenario in loaded:
         folder = _folder(out, scenario.name, alone=len(loaded) == 1)
-        _run_one(scenario, learner, chosen_seeds, folder, timing_only, allow_code, quiet)
+        _run_one(scenario, learner, chosen_seeds, folder, timing_only, allow_code, watch=watch, quiet=quiet)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -127,14 +131,29 @@ def _run_one(
     folder: Path,
     timing_only: bool,
     allow_code: bool,
+    *,
+    watch: bool,
     quiet: bool,
 ) -> None:
     from rich.console import Console
 
     from edgesim import simulation
-    from edgesim.cli.progress import Display
 
-    with Display(Console(stderr=True), quiet) as display:
+    console = Console(stderr=True)
+    shown: Display | Dashboard
+    if watch and console.is_terminal and not quiet:
+        from edgesim.cli.watching import Dashboard
+
+        ready = simulation.prepare(
+            scenario, learners=learners or None, seeds=seeds, timing_only=timing_only, allow_code=allow_code
+        )
+        oracles = {label: learner.oracle for label, learner in ready.cast.items()}
+        shown = Dashboard(console, scenario.name, oracles, len(ready.seeds))
+    else:
+        from edgesim.cli.progress import Display
+
+        shown = Display(console, quiet)
+    with shown as display:
         try:
             path = simulation.run(
                 scenario,
@@ -154,7 +173,7 @@ def _run_one(
     _show(path)
 
 
-def _how_it_stands(folder: Path, display: Display) -> str:
+def _how_it_stands(folder: Path, display: Display | Dashboard) -> str:
     """Tell what a run that was stopped leaves behind."""
     if not (folder / "manifest.json").is_file():
         return "stopped before anything was computed"
