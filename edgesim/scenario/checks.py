@@ -72,6 +72,18 @@ def _times(parts: Parts) -> Iterator[Finding]:
         for key, windows in (("outages", group.outages), ("away", group.away))
         for number, window in enumerate(windows)
     ]
+    moments += [
+        (("devices", index, key), time_s)
+        for index, group in parts.devices.items()
+        for key, time_s in (("joins", group.joins), ("leaves", group.leaves))
+        if isinstance(time_s, float)
+    ]
+    moments += [
+        (("devices", index, "background", other, "windows", number, "at"), window.at)
+        for index, group in parts.devices.items()
+        for other, application in enumerate(group.background)
+        for number, window in enumerate(application.windows)
+    ]
     for path, time_s in moments:
         if time_s >= horizon_s:
             at, horizon = format_quantity(time_s, TIME), format_quantity(horizon_s, TIME)

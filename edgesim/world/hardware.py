@@ -104,7 +104,7 @@ class Fleet:
             case OnOffAvailability(on_off=how):
                 parts.append(on_off(how, stream_seed(self._seed, "availability", name)))
             case DailyAvailability(diurnal=day):
-                parts.append(daily(day, stream_seed(self._seed, "availability", name)))
+                parts.append(daily(day, stream_seed(self._seed, "availability", name), self._horizon_s))
             case RecordedAvailability() as recording:
                 spans = self._recorded[self._row(recording.sample, "availability", member, len(self._recorded))]
                 start_s = self._number("start", member) * (recording.repeat or 0.0) if recording.random_start else 0.0
@@ -260,7 +260,8 @@ class Fleet:
             part = on_off(how, seed)
             times = [0.0, *takewhile(lambda time_s: time_s < self._horizon_s, part.changes())]
             knots = {time_s: float(part.there == (index % 2 == 0)) for index, time_s in enumerate(times)}
-            return Signal.steps(tuple(knots), tuple(knots.values()))
+            # With the period of other random signals, so that they can be merged; the horizon comes first.
+            return Signal.steps(tuple(knots), tuple(knots.values()), self._horizon_s)
 
         return Deferred(make)
 

@@ -84,7 +84,7 @@ def on_off(how: OnOff, seed: int) -> Part:
     return Part("availability", there, changes)
 
 
-def daily(how: Daily, seed: int) -> Part:
+def daily(how: Daily, seed: int, horizon_s: float) -> Part:
     """Drawn again at exponentially distributed times: there with the share of that time of the day."""
 
     def share(time_s: float) -> float:
@@ -97,7 +97,7 @@ def daily(how: Daily, seed: int) -> Part:
         numbers = Numbers(seed)
         numbers.uniform()
         time_s, on = 0.0, there
-        while True:
+        while time_s < horizon_s:  # it may never change
             time_s += numbers.exponential(how.redraw)
             drawn = numbers.uniform() < share(time_s)
             if drawn != on:
@@ -124,8 +124,8 @@ def recorded(spans: Spans, period_s: float | None, start_s: float = 0.0) -> Part
     return Part("availability", any(begin <= start_s < end for begin, end in spans), changes)
 
 
-def together(parts: Sequence[Part]) -> tuple[bool, str, Iterator[Change]]:
-    """Whether a device is there at time 0, what keeps it away if not, and its changes after that.
+def together(parts: Sequence[Part], horizon_s: float) -> tuple[bool, str, Iterator[Change]]:
+    """Whether a device is there at time 0, what keeps it away if not, and its changes after that, to the horizon.
 
     It is there while every part says so. Of parts that change at one instant, the first counts.
     """
@@ -133,7 +133,7 @@ def together(parts: Sequence[Part]) -> tuple[bool, str, Iterator[Change]]:
         part = parts[0]
         return part.there, "" if part.there else part.cause, _alone(part)
     away = next((part.cause for part in parts if not part.there), "")
-    return not away, away, _merged(parts)
+    return not away, away, _merged(parts, horizon_s)
 
 
 def _alone(part: Part) -> Iterator[Change]:
@@ -143,13 +143,13 @@ def _alone(part: Part) -> Iterator[Change]:
         yield time_s, there, part.cause
 
 
-def _merged(parts: Sequence[Part]) -> Iterator[Change]:
+def _merged(parts: Sequence[Part], horizon_s: float) -> Iterator[Change]:
     states = [part.there for part in parts]
     changes = [part.changes() for part in parts]
     upcoming = [(time_s, number) for number, times in enumerate(changes) if (time_s := next(times, None)) is not None]
     heapify(upcoming)
     there = all(states)
-    while upcoming:
+    while upcoming and upcoming[0][0] < horizon_s:  # what has left for good may go on flickering underneath
         time_s = upcoming[0][0]
         cause = ""
         while upcoming and upcoming[0][0] == time_s:

@@ -99,7 +99,7 @@ class World:
             offers.record(self.recorder, offers.offers(environment.cloud, self.devices), self.horizon_s)
         self._comings = Comings(self.env, self.horizon_s, self._come_or_go)
         for index, parts in environment.presences():
-            there, cause, changes = together(parts)
+            there, cause, changes = together(parts, self.horizon_s)
             if not there:
                 self.devices[index].start_away(cause)
             self._comings.add(index, changes)
