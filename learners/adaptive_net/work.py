@@ -1,0 +1,87 @@
+"""AdaptiveNet's arithmetic as jobs: distilling branches block by block, cutting paths."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgesim import job
+from edgesim.jobs.arithmetic import Batch, Trained, bench, descend, make_optimizer
+from edgesim.models import Architecture, State, layout
+
+from ..eclm.network import blocks_of
+from .architectures import Choice
+from .network import Supernet
+
+_CODE = ("learners.adaptive_net", "learners.eclm", "edgesim.jobs.arithmetic", "edgesim.models", "edgesim.data")
+_BACKBONE = "backbone."
+
+
+@job(depends=_CODE)
+def with_backbone(fresh: State | Trained, backbone: State | Trained) -> State:
+    """Put a trained backbone into a supernet whose branches are fresh."""
+    weights = {_BACKBONE + name: tensor for name, tensor in _weights(backbone).items()}
+    return {**_weights(fresh), **weights}
+
+
+@job(depends=_CODE)
+def distil(
+    state: State | Trained,
+    *views: Batch,
+    architecture: Architecture,
+    epochs: int,
+    batch_size: int,
+    accumulate: int,
+    learning_rate: float,
+    optimizer: str,
+    seed: int,
+) -> Trained:
+    """Train the branches of a supernet to do what the backbone's blocks do, each on its own; labels are not read.
+
+    The parameters are those of ``edgesim.jobs.arithmetic.train``.
+    """
+    x, y = (torch.cat(parts) for parts in zip(*views, strict=True))
+    if not len(x) or not epochs:
+        return Trained(_weights(state), float("nan"), 0)
+
+    def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        assert isinstance(module, Supernet)
+        return module.distance(x)
+
+    tool = bench(architecture)
+    tool.load(_weights(state))
+    parameters = tool.train()
+    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
+    return descend(
+        tool,
+        parameters,
+        mover.step,
+        x,
+        y,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        seed=seed,
+        loss=loss,
+    )
+
+
+@job(depends=_CODE)
+def take_path(state: State | Trained, *, base: Architecture, target: Architecture, choice: Choice) -> State:
+    """Cut a path out of a supernet."""
+    weights = _weights(state)
+    branches = {}
+    for place, (block, chosen) in enumerate(zip(blocks_of(base), choice, strict=True)):
+        if chosen:
+            first = f"{block.parent}.{block.children[0]}" if block.parent else block.children[0]
+            branches[f"{first}."] = f"branches.{place}.{chosen - 1}."
+    taken: State = {}
+    for spec in layout(target):
+        start = next((start for start in branches if spec.name.startswith(start)), None)
+        source = _BACKBONE + spec.name if start is None else branches[start] + spec.name.removeprefix(start)
+        taken[spec.name] = weights[source]
+    return taken
+
+
+def _weights(state: State | Trained) -> State:
+    return state.state if isinstance(state, Trained) else state
