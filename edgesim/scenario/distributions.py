@@ -115,7 +115,7 @@ def read_distribution(value: Mapping[Any, Any], quantity: Any, context: Any) -> 
     if form == "choice":
         return Choice(content)
     if len(content) != 2:
-        raise wrong(f"found {len(content)} values where the lowest and the highest are expected", ("uniform",))
+        raise wrong("expected two values, the lowest and the highest", ("uniform",))
     if content[0] > content[1]:
         raise wrong("the first value is the lowest, the second the highest", ("uniform",))
     return Uniform(*content)

@@ -266,8 +266,10 @@ def read_generator(form: str, keys: Any, dimension: Dimension) -> SignalSpec:
         return _markov(content)
     if form == "on_off":
         return OnOffSignal(content.on, content.off, content.mean_on, content.mean_off)
-    if content.low > content.high or (form == "random_walk" and content.low == content.high):
-        raise wrong("is not more than `low`", (form, "high"))
+    if content.low > content.high:
+        raise wrong("is less than `low`", (form, "high"))
+    if form == "random_walk" and content.low == content.high:
+        raise wrong("is not more than `low`: there is no room to walk", (form, "high"))
     if form == "diurnal":
         return Diurnal(
             content.low,
@@ -288,7 +290,7 @@ def _markov(content: Any) -> Markov:
     holding = content.mean_holding
     if isinstance(holding, tuple):
         if len(holding) != number:
-            raise wrong(f"found {len(holding)} times for {number} states", ("markov", "mean_holding"))
+            raise wrong(f"expected one time, or {number}: one for each state", ("markov", "mean_holding"))
     else:
         holding = (holding,) * number
     if content.transitions is not None:
@@ -298,12 +300,12 @@ def _markov(content: Any) -> Markov:
 
 def _check_transitions(rows: Sequence[Sequence[float]], number: int) -> None:
     if len(rows) != number:
-        raise wrong(f"found {len(rows)} rows for {number} states", ("markov", "transitions"))
+        raise wrong(f"expected {number} rows, one for each state", ("markov", "transitions"))
     findings = []
     for index, row in enumerate(rows):
         path = ("markov", "transitions", index)
         if len(row) != number:
-            findings.append(Finding(path, f"found {len(row)} probabilities for {number} states"))
+            findings.append(Finding(path, f"expected {number} probabilities, one for each state"))
         elif row[index] != 0.0:
             findings.append(Finding((*path, index), "a state does not jump to itself: write 0"))
         elif abs(sum(row) - 1.0) > 1e-9:

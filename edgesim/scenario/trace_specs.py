@@ -132,6 +132,11 @@ class Recording(SignalSpec):
         return written
 
 
+def usual_unit(dimension: Dimension) -> str:
+    """The unit of the dimension's example."""
+    return dimension.example.split()[1]
+
+
 def _one_or_more(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -163,7 +168,7 @@ def recording_model(form: str, dimension: Dimension) -> type[Spec]:
             "trace": _files("Text: a time and a value a line; or several files of which each device gets one."),
             "format": (
                 str,
-                Field(description="Units of times and values.", examples=[f"seconds {next(iter(dimension.units))}"]),
+                Field(description="Units of times and values.", examples=[f"seconds {usual_unit(dimension)}"]),
             ),
         },
         "csv": {"csv": _files("A CSV file with a header; or several of which each device gets one.")},
@@ -181,7 +186,7 @@ def recording_model(form: str, dimension: Dimension) -> type[Spec]:
                 str,
                 Field(
                     description="The unit of the values.",
-                    examples=["Mbit/s"] if dimension is DATA_RATE else [next(iter(dimension.units))],
+                    examples=[usual_unit(dimension)],
                     json_schema_extra={"enum": list(dimension.units)},
                 ),
             ),
@@ -237,7 +242,7 @@ def _units(form: str, keys: Any, dimension: Dimension) -> tuple[str, str]:
     if form == "trace":
         words = keys.format.split()
         if len(words) != 2:
-            example = f"seconds {next(iter(dimension.units))}"
+            example = f"seconds {usual_unit(dimension)}"
             raise wrong(f"found {keys.format!r} where two units are expected, for example {example!r}", ("format",))
         at: dict[str, tuple[str, ...]] = {"time": ("format",), "value": ("format",)}
         time_unit, value_unit = _WORDS.get(words[0], words[0]), words[1]
