@@ -62,7 +62,8 @@ def test_its_fresh_samples_follow_the_present_distribution() -> None:
 
 
 def test_it_is_marked_in_every_table_and_in_the_manifest(tmp_path: Path) -> None:
-    out = edgesim.run(tiny_scenario(horizon="7 min", drifts=[]), learners=["ideal", "no_adaptation"], out=tmp_path / "run")
+    scenario = tiny_scenario(horizon="7 min", drifts=[])
+    out = edgesim.run(scenario, learners=["ideal", "no_adaptation"], out=tmp_path / "run")
     manifest = json.loads((out / "manifest.json").read_text())
     facts = {name: (learner["oracle"], learner["ideal"]) for name, learner in manifest["learners"].items()}
     assert facts == {"ideal": (True, True), "no_adaptation": (False, False)}

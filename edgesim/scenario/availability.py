@@ -167,5 +167,3 @@ Availability = Annotated[
     ByKey("how devices come and go"),
 ]
 """How devices come and go at random or as recorded."""
-
-

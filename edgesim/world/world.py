@@ -343,7 +343,7 @@ class World:
         return any(self._reaches(part, cohort_id) for part in model.lineage.maps())
 
     def _reaches(self, phases: Mapping[str, int], cohort_id: str) -> bool:
-        """Whether one of the cohort's devices has a phase from its strike on; asked once for a map that models share."""
+        """Whether one of the cohort's devices has a phase from its strike on; asked once a shared map."""
         key = (id(phases), cohort_id)
         if key not in self._informed:
             members = self._cohorts[cohort_id]
