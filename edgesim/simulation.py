@@ -300,6 +300,7 @@ class _Stage:
             model=model,
             offline=offline,
         )
+        tables.clock = lambda: world.now
         try:
             self._drive(world, learner, tables)
         except (EdgesimError, KeyboardInterrupt):

@@ -1,5 +1,7 @@
 """The small books of a node: shared time, joules, memory, and whose data a model has seen."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +125,13 @@ def test_a_lineage_of_many_devices_stays_exact() -> None:
     for number in range(200):
         lineage = lineage.with_samples([(f"d{number}", number + 1)])
     assert all(lineage.phase_of(f"d{number}") == number + 1 for number in range(200))
+
+
+def test_memory_of_unlike_periods_that_never_runs_short_kills_nobody() -> None:
+    one = Signal.steps([0.0, 3.0], [100.0, 90.0], period_s=7.0)
+    other = Signal.steps([0.0, 2.0], [1.0, 0.9], period_s=math.pi)
+    env, memory, killed = memory_of(Signal.product(one, other))
+    memory.reserve("small", 50)
+    env.run(until=100.0)
+    assert killed == []
+    assert memory.used_bytes == 50

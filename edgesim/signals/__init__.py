@@ -5,6 +5,6 @@ search, never one event per step. Trace files are read in :mod:`edgesim.traces`.
 """
 
 from ._views import Deferred, rotated
-from .signal import Signal
+from .signal import GaveUp, Signal
 
-__all__ = ["Deferred", "Signal", "rotated"]
+__all__ = ["Deferred", "GaveUp", "Signal", "rotated"]

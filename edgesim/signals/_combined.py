@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from ._steps import Constant, Steps, from_knots
-from .signal import PATIENCE, Signal, gave_up
+from .signal import PATIENCE, GaveUp, Signal
 
 _FEW = 64  # knots up to which a combination is merged at once
 
@@ -79,7 +79,7 @@ class Combined(Signal):
             else:
                 idle += 1
                 if idle == PATIENCE:
-                    raise gave_up("reaches the amount", piece_s)
+                    raise GaveUp("reaches the amount", piece_s)
         return math.inf
 
     def next_change(self, time_s: float) -> float:

@@ -199,7 +199,7 @@ class Signal(ABC):
                 if wanted(value):
                     return piece_s
                 if walked == PATIENCE:
-                    raise gave_up("reaches the level", piece_s)
+                    raise GaveUp("reaches the level", piece_s)
         return math.inf
 
     @abstractmethod
@@ -212,6 +212,13 @@ class Signal(ABC):
         return hash(self._content())
 
 
-def gave_up(what: str, time_s: float) -> ValueError:
-    """The error of a walk through a combination of unlike periods that found nothing in ``PATIENCE`` pieces."""
-    return ValueError(f"it seems that this combination of unlike periods never {what}; not up to {time_s:g} s")
+class GaveUp(ValueError):
+    """A walk through a combination of unlike periods found nothing in ``PATIENCE`` pieces, up to ``time_s``."""
+
+    def __init__(self, what: str, time_s: float) -> None:
+        super().__init__(what, time_s)
+        self.what = what
+        self.time_s = time_s
+
+    def __str__(self) -> str:
+        return f"it seems that this combination of unlike periods never {self.what}; not up to {self.time_s:g} s"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from simpy import Environment
 
 from ..errors import OutOfMemory
-from ..signals import Signal
+from ..signals import GaveUp, Signal
 from .priorities import ENVIRONMENT
 from .schedule import call_at
 
@@ -70,7 +70,10 @@ class Memory:
         self.used_bytes -= self._reserved.pop(job_id, 0)
 
     def _arm(self) -> None:
-        short_at_s = self.available.first_below(self.used_bytes, self._env.now)
+        try:
+            short_at_s = self.available.first_below(self.used_bytes, self._env.now)
+        except GaveUp as search:
+            short_at_s = search.time_s  # enough until then; the search goes on when that time comes
         if short_at_s >= self._armed_for_s or math.isinf(short_at_s):
             return
         self._armed_for_s = short_at_s
