@@ -71,6 +71,7 @@ def test_a_path_computes_what_its_branches_compute() -> None:
         assert torch.allclose(path(x), net.fc(h.mean((2, 3))), atol=1e-6)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_distillation_brings_branches_near_their_blocks_and_leaves_the_backbone_alone() -> None:
     architecture = supernet_of(RESNET, TWO)
     state, data = grown(RESNET), batch(RESNET, 16)

@@ -80,6 +80,7 @@ def test_a_sweep_ends_in_a_table_and_in_files(edgesim_command: Callable[..., Any
     assert frame["devices.hub.uplink_si"].tolist() == [125_000.0, 625_000.0]
 
 
+@pytest.mark.slow
 def test_the_same_command_again_only_shows_what_is_there(edgesim_command: Callable[..., Any]) -> None:
     first = edgesim_command(*SWEEP, "--grid", "seed=1,2")
     again = edgesim_command(*SWEEP, "--grid", "seed=1,2")

@@ -209,6 +209,7 @@ def test_a_learner_with_a_detector_needs_values_and_says_so() -> None:
         refuse_readers({"on_device": on_device(detector="ddm")})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("learner", "params"),
     [

@@ -249,6 +249,7 @@ def test_sets_of_classes_may_be_sub_tasks() -> None:
     tables_of(tasks=[[0, 1], [2, 3]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "params",
     [
