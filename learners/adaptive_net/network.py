@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from edgesim.models import Architecture, instantiate
 
-from ..eclm.blocks import Block, Unit
+from ..eclm.blocks import Block
 from ..eclm.layers import ModuleLayer
+from ..eclm.main_path import Unit
 from ..eclm.network import blocks_of
 from .architectures import Branching, Choice
 

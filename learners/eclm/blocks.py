@@ -9,66 +9,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgesim.errors import UserError
 
-from .tracing import Call, Trace
-
-Weighted = nn.Conv2d | nn.Linear
-_POOLINGS = (nn.MaxPool2d, nn.AvgPool2d)
-_ACTIVATIONS = (
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Hardswish,
-    nn.Tanh,
-    nn.Sigmoid,
-)
-_PLAIN = (*_POOLINGS, *_ACTIVATIONS, nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
-"""Layers without weights that may stand between weighted ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A weighted layer of a block and what follows it, as found in the network (on the ``meta`` device).
-
-    Attributes
-    ----------
-    path
-        Of the weighted layer in the network.
-    layer
-        A convolution (plain or depthwise) or a fully connected layer.
-    norm, norm_path
-        The batch norm right after it, or None.
-    output_shape
-        Of the weighted layer, without the batch.
-    after
-        Activations, poolings, dropout, flattening.
-    """
-
-    path: str
-    layer: Weighted
-    output_shape: tuple[int, ...]
-    norm: _BatchNorm | None = None
-    norm_path: str = ""
-    after: tuple[nn.Module, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """Channels or features that it puts out."""
-        return self.layer.out_channels if isinstance(self.layer, nn.Conv2d) else self.layer.out_features
-
-    @property
-    def depthwise(self) -> bool:
-        """Whether each channel is convolved by itself."""
-        return isinstance(self.layer, nn.Conv2d) and self.layer.groups > 1
+from .main_path import PLAIN, POOLINGS, MainPath, Unit, Weighted
+from .tracing import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +166,7 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 def _is_layer(module: nn.Module) -> bool:
     """A single layer, or a sequence around one weighted layer."""
     leaves = _leaves(module)
-    if not all(isinstance(leaf, (nn.Conv2d, nn.Linear, _BatchNorm, *_PLAIN)) for leaf in leaves):
+    if not all(isinstance(leaf, (nn.Conv2d, nn.Linear, _BatchNorm, *PLAIN)) for leaf in leaves):
         return False
     alone = leaves == [module]
     return alone or (isinstance(module, nn.Sequential) and sum(isinstance(leaf, Weighted) for leaf in leaves) <= 1)
@@ -226,7 +175,7 @@ def _is_layer(module: nn.Module) -> bool:
 def _layer_groups(trace: Trace, parent: str, names: list[str]) -> Iterator[_Group]:
     """Cut a chain of layers after each pooling; without several poolings, and in any case before a linear layer."""
     leaves = {name: _leaves(trace.modules[_join(parent, name)]) for name in names}
-    by_pooling = sum(isinstance(leaf, _POOLINGS) for name in names for leaf in leaves[name]) >= 2
+    by_pooling = sum(isinstance(leaf, POOLINGS) for name in names for leaf in leaves[name]) >= 2
     group: list[str] = []
     for name in names:
         weighted = any(isinstance(leaf, Weighted) for leaf in leaves[name])
@@ -236,7 +185,7 @@ def _layer_groups(trace: Trace, parent: str, names: list[str]) -> Iterator[_Grou
             group = []
         if group or weighted:  # what comes before the first weighted layer stays where it is
             group.append(name)
-        if group and by_pooling and any(isinstance(leaf, _POOLINGS) for leaf in leaves[name]):
+        if group and by_pooling and any(isinstance(leaf, POOLINGS) for leaf in leaves[name]):
             yield _group(trace, parent, group, is_stage=False)
             group = []
     if group:
@@ -244,7 +193,7 @@ def _layer_groups(trace: Trace, parent: str, names: list[str]) -> Iterator[_Grou
 
 
 def _group(trace: Trace, parent: str, names: list[str], *, is_stage: bool) -> _Group:
-    walk = _Walk(is_stage)
+    walk = MainPath(has_shortcuts=is_stage)
     paths = [_join(parent, name) for name in names]
     for path in paths:
         call = trace.once(path)
@@ -254,80 +203,6 @@ def _group(trace: Trace, parent: str, names: list[str], *, is_stage: bool) -> _G
             walk.take(step)
     layers = {step.path for step in trace.within(paths)}
     return _Group(parent, list(names), walk.units, walk.skips, layers, is_stage)
-
-
-class _Walk:
-    """Follows the main path through one sibling after the other; shortcuts are what is added to it.
-
-    A weighted layer that reads what another one reads is on a shortcut if it is a projection: a 1x1 convolution whose
-    output has the shape of the whole module's.
-    """
-
-    def __init__(self, is_stage: bool) -> None:
-        self._has_shortcuts = is_stage
-        self.units: list[Unit] = []
-        self.skips: list[tuple[int, int]] = []
-        self._main: dict[int, int] = {}  # tensor on the main path -> how many units came before it
-        self._aside: set[int] = set()
-        self._module: Call | None = None
-
-    def enter(self, module: Call) -> None:
-        self._module = module
-        self._main = {module.sources[0]: len(self.units)}
-        self._aside = set()
-
-    def take(self, step: Call) -> None:
-        layer = step.layer
-        if isinstance(layer, nn.Identity | nn.Sequential):
-            return  # an empty shortcut: hands its input on
-        if step.is_sum:
-            self._add(step)
-        elif step.sources[0] in self._aside and not isinstance(layer, Weighted):
-            self._aside.add(step.target)
-        elif isinstance(layer, Weighted):
-            self._weigh(step, layer)
-        elif isinstance(layer, _BatchNorm) and self._at_head(step) and self._last_is_bare():
-            self.units[-1] = replace(self.units[-1], norm=layer, norm_path=step.path)
-            self._main[step.target] = len(self.units)
-        elif isinstance(layer, _PLAIN) and self._at_head(step):
-            if self.units:
-                self.units[-1] = replace(self.units[-1], after=(*self.units[-1].after, layer))
-            self._main[step.target] = len(self.units)
-        else:
-            what = "a function between layers" if layer is None else type(layer).__name__
-            raise UserError(f"{step.path}: a block with {what} inside cannot be modularised, only chains and shortcuts")
-
-    def _weigh(self, step: Call, layer: Weighted) -> None:
-        if self._has_shortcuts and self._is_projection(step):
-            self._aside.add(step.target)
-            return
-        if not self._at_head(step):
-            raise UserError(f"{step.path}: parallel branches cannot be modularised, only chains and shortcuts")
-        if isinstance(layer, nn.Conv2d) and layer.groups not in (1, layer.in_channels):
-            raise UserError(f"{step.path}: a grouped convolution cannot be modularised, unless it is depthwise")
-        self.units.append(Unit(step.path, layer, step.output_shape))
-        self._main[step.target] = len(self.units)
-
-    def _is_projection(self, step: Call) -> bool:
-        assert self._module is not None
-        is_one = isinstance(step.layer, nn.Conv2d) and max(step.layer.kernel_size) == 1
-        whole = step.sources[0] == self._module.sources[0] and step.output_shape == self._module.output_shape
-        return is_one and whole
-
-    def _add(self, step: Call) -> None:
-        here = [source for source in step.sources if self._main.get(source) == len(self.units)]
-        other = [source for source in step.sources if source not in here]
-        if len(here) != 1 or len(other) != 1 or not (other[0] in self._aside or other[0] in self._main):
-            raise UserError(f"{step.path}: only a shortcut may be added inside a block that is modularised")
-        if other[0] in self._main:
-            self.skips.append((self._main[other[0]], len(self.units) - 1))
-        self._main[step.target] = len(self.units)
-
-    def _at_head(self, step: Call) -> bool:
-        return self._main.get(step.sources[0]) == len(self.units)
-
-    def _last_is_bare(self) -> bool:
-        return bool(self.units) and self.units[-1].norm is None and not self.units[-1].after
 
 
 def _paired(groups: Sequence[_Group], trace: Trace) -> list[Block]:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .blocks import Block, Unit
+from .blocks import Block
+from .main_path import Unit
 
 BYPASS = 0
 """The index of the residual module in every layer."""

@@ -1,0 +1,284 @@
+"""ECLM while it runs: the cloud's modular network, what each device has of it in which version, who sends what."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, final
+
+from simpy.events import Event as SimEvent
+
+from edgesim import Device, Event, Message, Model, Patch, Samples, VerbFailure, World, models
+
+from . import budgets
+from .architectures import Held, everything, modules_per_layer, selector_alone, with_held
+from .derivation import DoesNotFit
+from .params import ECLMParams
+from .pretraining import Prepared, drawn_importance
+
+if TYPE_CHECKING:
+    from .aggregation import Importance
+
+BYTES_PER_SCORE = 4
+"""Importance travels as 32-bit numbers, and so do the three budgets."""
+
+REFUSAL_BYTES = 16
+"""What the cloud answers where no sub-model fits a device's budgets: a control message down."""
+
+ARRIVAL_WINDOW_S = 60.0
+"""How long updates are waited for after the first one, where there are no rounds and no deadline is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a device sent back: a trained sub-model, its modules, what they matter there, and on how many samples."""
+
+    model: Model
+    held: Held
+    importance: Importance
+    samples: int
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """A device and what is stored on it.
+
+    Attributes
+    ----------
+    device
+        The device.
+    modules
+        The version in which each module, as (layer, module), came from the cloud.
+    shared, selector
+        The version of the shared parts and of the selector.
+    scorer
+        The selector alone.
+    model, held
+        The sub-model that it works with, and its modules.
+    importance
+        What the modules matter to its data, as last scored.
+    levels
+        Smaller sub-models that it may switch to, largest first, itself included.
+    serves
+        The modules that serve now.
+    asked
+        Whether it ever got a sub-model of its own.
+    busy
+        Whether it is at work.
+    """
+
+    device: Device
+    modules: dict[tuple[int, int], int]
+    scorer: Model
+    model: Model
+    held: Held
+    shared: int = 0
+    selector: int = 0
+    importance: Importance | None = None
+    levels: list[Held] = field(default_factory=list)
+    serves: Held = ()
+    asked: bool = False
+    busy: bool = False
+
+
+@final
+class Fleet:
+    """The cloud's modular network, its versions, and what every device has of it."""
+
+    def __init__(self, world: World, params: ECLMParams, prepared: Prepared) -> None:
+        self._world = world
+        self._params = params
+        self._cloud = prepared.cloud
+        self._full = prepared.cloud.architecture
+        self._scorer = prepared.selector
+        self._modules: dict[tuple[int, int], int] = {}  # versions; 0 where nothing has been aggregated yet
+        self._shared = 0
+        self._selector = 0
+        self._inbox: list[Update] = []
+        self._arrived: SimEvent | None = None
+        self._draws = 0
+        first = {(layer, module): 0 for layer, mine in enumerate(prepared.held) for module in mine}
+        self.sites = [
+            Site(device, dict(first), prepared.selector, prepared.initial, prepared.held, serves=prepared.held)
+            for device in world.devices
+        ]
+
+    # What a device does -------------------------------------------------------------------------------------------
+
+    def adapt(self, site: Site) -> Generator[Event, Any, None]:
+        """Score modules, get the sub-model that they ask for, train it, send it back."""
+        samples = site.device.samples()
+        if site.busy or not len(samples):
+            return
+        site.busy = True
+        try:
+            accumulate = 1
+            if self._params.cloud or not site.asked:
+                accumulate = yield from self._ask(site, samples)
+            if self._params.local_training and accumulate:
+                yield from self._train(site, samples, accumulate)
+        except VerbFailure:
+            pass  # its row says what happened; the device goes on serving what it has
+        finally:
+            site.busy = False
+
+    def _ask(self, site: Site, samples: Samples) -> Generator[Event, Any, int]:
+        """Get a sub-model for the device's present data and resources; in how many parts it trains a step, 0: never."""
+        from . import parts, work
+
+        world, device, params = self._world, site.device, self._params
+        if site.selector != self._selector:
+            version, scorer = self._selector, self._scorer
+            site.scorer = yield device.download(scorer)
+            site.selector = version
+        count = modules_per_layer(self._full)
+        scores = yield device.score(site.scorer, work.importance, samples, modules_per_layer=count)
+        yield device.upload(Message((sum(count) + 3) * BYTES_PER_SCORE, "importance and budgets"))
+        importance: Importance = self._drawn() if params.surrogate else scores.value()
+        yield world.cloud.solve(params.solve_flops)
+        cloud, versions, shared = self._cloud, dict(self._modules), self._shared
+        here = tuple(
+            tuple(m for m in range(n) if site.modules.get((layer, m)) == versions.get((layer, m), 0))
+            for layer, n in enumerate(count)
+        )
+        try:
+            choice = budgets.choose(
+                world,
+                device,
+                params,
+                self._full,
+                importance,
+                here=here,
+                shared_here=site.shared == shared,
+                samples=len(samples),
+            )
+        except DoesNotFit as reason:
+            yield device.download(Message(REFUSAL_BYTES, f"nothing for you: {reason}"))
+            return 0  # it goes on serving what it has
+        target = with_held(self._full, choice.held, "frozen" if params.selector == "keep" else "trained")
+        sub_model: Model = yield world.cloud.derive(
+            [cloud],
+            work.extract,
+            target,
+            scored=[samples],
+            have=everything(self._full),
+            want=choice.held,
+            target=target,
+        )
+        travels = parts.tensors_of(
+            self._full, parts.missing(choice.held, here), shared=site.shared != shared, selector=False
+        )
+        patch: Patch = yield device.download(Patch(sub_model, travels))
+        site.modules |= {
+            (layer, module): versions.get((layer, module), 0)
+            for layer, mine in enumerate(choice.held)
+            for module in mine
+        }
+        site.shared = shared
+        site.importance, site.asked = importance, True
+        site.levels = budgets.smaller(self._full, params, importance, choice.held)
+        yield from self._serve(site, patch.model, choice.held)
+        return choice.accumulate
+
+    def _train(self, site: Site, samples: Samples, accumulate: int) -> Generator[Event, Any, None]:
+        from . import parts
+
+        device, params = site.device, self._params
+        assert site.importance is not None
+        trained: Model = yield device.train(site.model, samples, epochs=params.epochs, accumulate=accumulate)
+        yield from self._serve(site, trained, site.held)
+        if not params.cloud:
+            return
+        travels = parts.tensors_of(
+            self._full, site.held, shared=params.shared == "average", selector=params.selector == "average"
+        )
+        arrived: Patch = yield device.upload(Patch(trained, travels))
+        self._inbox.append(Update(arrived.model, site.held, site.importance, len(samples)))
+        if self._arrived is not None:
+            self._arrived.succeed()
+            self._arrived = None
+
+    def _serve(self, site: Site, model: Model, held: Held) -> Generator[Event, Any, None]:
+        yield site.device.deploy(model)
+        site.model, site.held, site.serves = model, held, held
+
+    def switch(self, site: Site, every_s: float) -> Generator[Event, Any, None]:
+        """Serve with a smaller stored sub-model while resources are short, and with the larger one again afterwards."""
+        from . import work
+
+        device, params = site.device, self._params
+        while True:
+            yield self._world.sleep_to_multiple(every_s)
+            if not device.online or not site.levels or site.busy:
+                continue
+            fitting = [held for held in site.levels if budgets.suits(device, params, with_held(self._full, held))]
+            wanted = fitting[0] if fitting else site.levels[-1]
+            if wanted == site.serves:
+                continue
+            model = site.model
+            try:
+                if wanted != site.held:
+                    target = with_held(self._full, wanted, "frozen" if params.selector == "keep" else "trained")
+                    model = yield device.derive(
+                        [site.model], work.extract, target, have=site.held, want=wanted, target=target
+                    )
+                yield device.deploy(model)
+            except VerbFailure:
+                continue
+            site.serves = wanted
+
+    # What the cloud does ------------------------------------------------------------------------------------------
+
+    def merge_what_arrives(self) -> Generator[Event, Any, None]:
+        """Merge for ever: each update at once, or with those that come within the deadline of the first."""
+        while True:
+            if not self._inbox:
+                self._arrived = SimEvent(self._world.env)
+                yield self._arrived
+            if self._params.aggregation == "round":
+                yield self._world.sleep(self._params.deadline or ARRIVAL_WINDOW_S)
+            yield from self.merge()
+
+    def merge(self) -> Generator[Event, Any, None]:
+        """Aggregate what has arrived, module by module."""
+        updates, self._inbox = self._inbox, []
+        if not updates:
+            return
+        try:
+            yield from self._aggregate(updates)
+        except VerbFailure:
+            return
+
+    def _aggregate(self, updates: Sequence[Update]) -> Generator[Event, Any, None]:
+        from . import work
+
+        params, full = self._params, self._full
+        numbers = sum(models.cost(update.model.architecture).parameters for update in updates)
+        self._cloud = yield self._world.cloud.derive(
+            [self._cloud, *(update.model for update in updates)],
+            work.aggregate,
+            full,
+            flops=2.0 * numbers,  # a multiplication and an addition each
+            full=full,
+            held=[update.held for update in updates],
+            importance=[update.importance for update in updates],
+            samples=[update.samples for update in updates],
+            shared=params.shared,
+            statistics=params.statistics,
+            selector=params.selector,
+            mixing=params.mixing if params.aggregation == "arrival" else 1.0,
+        )
+        for update in updates:
+            for layer, mine in enumerate(update.held):
+                for module in mine:
+                    self._modules[layer, module] = self._modules.get((layer, module), 0) + 1
+        if params.shared == "average":
+            self._shared += 1
+        if params.selector == "average":
+            alone = selector_alone(full)
+            self._scorer = yield self._world.cloud.derive([self._cloud], work.take_selector, alone, selector=alone)
+            self._selector += 1
+
+    def _drawn(self) -> Importance:
+        self._draws += 1
+        return drawn_importance(self._world.rng("surrogate", self._draws), modules_per_layer(self._full))
