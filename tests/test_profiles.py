@@ -63,7 +63,7 @@ def test_no_sub_model_row_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
             for rows in device.values():
                 for model in SUB_MODELS:
                     if model in rows:
-                        monkeypatch.setitem(rows, model, 1e9)  # type: ignore[arg-type]  # the data are plain dicts
+                        monkeypatch.setitem(rows, model, 1e9)
     assert [fit(name) for name in LATENCY_S] == before
 
 
