@@ -258,7 +258,7 @@ def changes(old: Any, new: Any, path: str = "") -> Iterator[Change]:
     >>> [str(change) for change in changes({"a": [{"name": "x", "b": 1}]}, {"a": [{"name": "x", "b": 2}], "c": 3})]
     ['a.x.b: 1 -> 2', 'c: not there -> 3']
     """
-    one, other = _named(old), _named(new)
+    one, other = by_name(old), by_name(new)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in dict.fromkeys([*one, *other]):
             yield from changes(one.get(key), other.get(key), f"{path}.{key}" if path else str(key))
@@ -266,8 +266,8 @@ def changes(old: Any, new: Any, path: str = "") -> Iterator[Change]:
         yield Change(path, old, new)
 
 
-def _named(value: Any) -> Any:
-    """A list of mappings as a mapping: from their names where all have one of their own, else from their numbers."""
+def by_name(value: Any) -> Any:
+    """Turn a list of mappings into a mapping: from their names where all have one of their own, else from numbers."""
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
         names = [item.get("name") for item in value]
         distinct = len(set(names)) == len(names) and all(isinstance(name, str) for name in names)

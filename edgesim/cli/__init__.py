@@ -13,6 +13,7 @@ import typer
 from edgesim import __version__
 from edgesim.cli.comparing import compare
 from edgesim.cli.differing import diff
+from edgesim.cli.exporting import export
 from edgesim.cli.listing import learners
 from edgesim.cli.running import run
 from edgesim.cli.scenarios import new, schema, validate
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for _command in (run, compare, diff, sweep, trace, validate, schema, learners, new):
     app.command()(_command)
+app.add_typer(export, name="export")
 
 
 def _version(asked: bool) -> None:

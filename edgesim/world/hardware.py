@@ -242,12 +242,17 @@ class Fleet:
 
         def free_compute() -> Signal:
             left = Signal.difference(Signal.constant(1.0), *taken([other.cpu for other in self.group.background]))
-            return Signal.product(compute, left)
+            return self._listed(Signal.product(compute, left))
 
         def free_memory() -> Signal:
-            return Signal.difference(memory, *taken([other.memory for other in self.group.background]))
+            return self._listed(Signal.difference(memory, *taken([other.memory for other in self.group.background])))
 
         return Deferred(free_compute), Deferred(free_memory)
+
+    def _listed(self, signal: Signal) -> Signal:
+        """The same signal up to the horizon as a list of steps: what never happens must not be looked for for ever."""
+        pieces = list(signal.pieces(0.0, self._horizon_s))
+        return Signal.steps([start_s for start_s, _, _ in pieces], [value for _, _, value in pieces])
 
     def _busy(self, other: Background, number: int, member: int) -> Signal:
         """1 while the application runs, 0 while it does not."""
