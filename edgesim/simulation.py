@@ -238,6 +238,7 @@ def simulate(
     ``plane`` is where jobs run; by default inline, in this process.
     """
     from .jobs import InlinePlane, TimingPlane, cpu_capability
+    from .models import weight_bytes
     from .tables import TableWriter
     from .world import draw_environment, load_data
 
@@ -253,6 +254,10 @@ def simulate(
     with _patient_collector():
         for seed in seeds:
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
+            folder.update(
+                sample_bytes=surroundings.sample_bytes,
+                weight_bytes=weight_bytes(surroundings.architecture, scenario.training.codec),
+            )
             for label, learner in cast.items():
                 if stage.played:
                     gc.collect()  # the world that is over refers to itself: it goes before the next one comes

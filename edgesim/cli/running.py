@@ -189,6 +189,12 @@ def _how_it_stands(folder: Path, display: Display | Dashboard) -> str:
 
 def _show(folder: Path) -> None:
     import analysis
+    from edgesim.cli.human import bytes_text
+    from edgesim.tables import read_manifest
 
     typer.echo(analysis.compare([folder]).to_text(screen_width()), nl=False)
+    facts = read_manifest(folder) if (folder / "manifest.json").is_file() else {}
+    if "sample_bytes" in facts:
+        sample, weights = bytes_text(facts["sample_bytes"]), bytes_text(facts["weight_bytes"])
+        typer.echo(f"\nOn the wire a raw sample weighs {sample}, the model {weights}.")
     typer.echo(f"\nrun folder: {folder}")
