@@ -135,3 +135,18 @@ def test_memory_of_unlike_periods_that_never_runs_short_kills_nobody() -> None:
     env.run(until=100.0)
     assert killed == []
     assert memory.used_bytes == 50
+
+
+def test_wake_ups_for_shortages_do_not_pile_up() -> None:
+    env = Clock()
+    killed: list[str] = []
+    memory = Memory(env, Signal.steps([0, 8], [100, 20], period_s=10), killed.append)
+    for turn in range(30):
+        for number in range(10):  # each job brings the next shortage nearer, or does not
+            memory.reserve(f"{turn}/{number}", 10)
+        env.run(10.0 * (turn + 1))
+        assert memory.used_bytes == 20
+        for job_id in list(memory._reserved):
+            memory.release(job_id)
+    assert len(killed) == 30 * 8
+    assert len(env._queue) <= 1
