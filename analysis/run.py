@@ -188,8 +188,15 @@ class Run:
     def spans(self) -> pd.DataFrame:
         """Accuracy of the current view as spans with served time (:func:`analysis.accuracy.served_spans`)."""
         current = spans.accuracy_spans(self.accuracy, self.worlds)
-        apart = spans.disconnected_spans(self.availability, self.environment, self.worlds)
-        return accuracy.served_spans(current, apart)
+        return accuracy.served_spans(current, self.disconnected)
+
+    @cached_property
+    def disconnected(self) -> pd.DataFrame:
+        """When devices had no connection to the cloud (:func:`analysis.spans.disconnected_spans`)."""
+        groups = self.manifest["scenario"]["devices"]
+        gateways = {group["name"]: group["gateway"] for group in groups if group.get("gateway") is not None}
+        above = spans.links_above(self.availability, gateways)
+        return spans.disconnected_spans(self.availability, self.environment, self.worlds, above)
 
     @cached_property
     def episodes(self) -> pd.DataFrame:

@@ -5,10 +5,12 @@ Accuracy is a step function of time, so every integral over it is exact (for the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from analysis.worlds import DEVICE, groups, per_row, shared_groups
+from analysis.worlds import DEVICE, WORLD, groups, per_row, shared_groups
 
 
 def to_spans(rows: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
@@ -44,22 +46,53 @@ def accuracy_spans(accuracy: pd.DataFrame, worlds: pd.DataFrame, view: str = "cu
     return to_spans(accuracy[accuracy["view"] == view], worlds)
 
 
-def disconnected_spans(availability: pd.DataFrame, environment: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
-    """Return when devices had no connection: offline, or the uplink or the downlink at zero.
+def links_above(devices: pd.DataFrame, gateways: Mapping[str, str]) -> pd.DataFrame:
+    """Return which nodes are between each device and its answers from the cloud.
+
+    Parameters
+    ----------
+    devices
+        ``learner, seed, device``.
+    gateways
+        The gateway of each group of devices that has one.
+
+    Returns
+    -------
+    DataFrame
+        ``learner, seed, device, node``: the cloud, and the gateway if any.
+    """
+    own = devices[DEVICE].drop_duplicates()
+    behind = own.assign(node=own["device"].str.replace(r"-\d+$", "", regex=True).map(gateways)).dropna()
+    return pd.concat([own.assign(node="cloud"), behind.astype({"node": "str"})], ignore_index=True)
+
+
+def disconnected_spans(
+    availability: pd.DataFrame, environment: pd.DataFrame, worlds: pd.DataFrame, above: pd.DataFrame
+) -> pd.DataFrame:
+    """Return when devices had no connection: offline, or a link between them and the cloud at zero.
 
     Without recorded signals (``environment`` empty) only the time offline is known.
+
+    Parameters
+    ----------
+    availability, environment
+        The tables.
+    worlds
+        See :mod:`analysis.worlds`.
+    above
+        Whose links the devices need besides their own: see :func:`links_above`.
 
     Returns
     -------
     DataFrame
         ``learner, seed, device, start_s, end_s``, disjoint and sorted within a device.
     """
-    links = environment[environment["resource"].isin(["uplink", "downlink"])]
-    down = [
-        _where(availability, worlds, availability["state"] == "offline"),
-        *(_where(part, worlds, part["value"] == 0) for _, part in links.groupby("resource")),
-    ]
-    apart = pd.concat(down, ignore_index=True)
+    links = environment[environment["resource"].isin(["uplink", "downlink", "ingress", "egress"])]
+    offline = _where(availability, worlds, availability["state"] == "offline")
+    down = [_where(part, worlds, part["value"] == 0) for _, part in links.groupby("resource")]
+    shared = [part.rename(columns={"device": "node"}).merge(above, on=[*WORLD, "node"]) for part in down]
+    own = [part[~part["device"].isin(above["node"])] for part in down]
+    apart = pd.concat([offline, *own, *shared], ignore_index=True)
     opens = apart[[*DEVICE, "start_s"]].rename(columns={"start_s": "time_s"}).assign(depth=1)
     closes = apart[[*DEVICE, "end_s"]].rename(columns={"end_s": "time_s"}).assign(depth=-1)
     steps = pd.concat([opens, closes]).groupby([*DEVICE, "time_s"], as_index=False, sort=True)["depth"].sum()

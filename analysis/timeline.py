@@ -107,7 +107,7 @@ def timeline(
     run
         A run, finished or not: what was going on where it ends is drawn up to there.
     learners, devices
-        By default all; the cloud is always there.
+        By default all; gateways and the cloud are always there.
     seeds
         By default the first.
 
@@ -149,10 +149,11 @@ class _World:
         self.received: dict[str, list[Mark]] = {}  # at each node: what it received over the links of others, or sent
 
     def entries(self, devices: Sequence[str]) -> Iterator[Entry]:
-        """Yield the entries of the devices and of the cloud, then what was seen at the other ends of transfers."""
+        """Yield the entries of the devices, of what they share, then what was seen at the other ends of transfers."""
         by_device = {name: _by(frame, "device") for name, frame in self.tables.items() if "device" in frame}
         by_device["computations"] = _by(self.tables["computations"], "node")
-        for node in (*devices, CLOUD):
+        gateways = [node for node in by_device["environment"] if node not in (CLOUD, *by_device["availability"])]
+        for node in (*devices, *gateways, CLOUD):
             yield from self.node(node, {name: frames.get(node) for name, frames in by_device.items()})
         for node in (*devices, CLOUD):
             yield from sorted(self.received.get(node, ()), key=_start_s)

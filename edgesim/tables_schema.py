@@ -288,8 +288,11 @@ _TABLES = (
         "environment",
         "A row a step of a signal: what the environment offered, whatever the learner did with it.",
         (
-            _text("device", "the device, or `cloud`"),
-            _text("resource", "`uplink`, `downlink` (bytes/s), `memory` (bytes) or `compute` (FLOP/s)"),
+            _text("device", "the device, a gateway, or `cloud`"),
+            _text(
+                "resource",
+                "`uplink`, `downlink`, the cloud's `ingress`, `egress` (bytes/s), `memory` (bytes), `compute` (FLOP/s)",
+            ),
             _number("time_s", "from when on"),
             _number("value", "in SI units"),
         ),

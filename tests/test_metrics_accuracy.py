@@ -11,7 +11,6 @@ from written_runs import WrittenRun
 
 import analysis
 from analysis import accuracy
-from analysis.spans import disconnected_spans
 
 A0 = ("a", 0)
 
@@ -105,10 +104,25 @@ def test_outages_of_several_causes_are_joined(tmp_path: Path) -> None:
         world.add("environment", device="x", resource=resource, time_s=start_s, value=0.0)
         world.add("environment", device="x", resource=resource, time_s=start_s + 6, value=5.0)
     loaded = load(run)
-    found = disconnected_spans(loaded.availability, loaded.environment, loaded.worlds)
+    found = loaded.disconnected
     total_s = (found["end_s"] - found["start_s"]).sum()
     assert found["start_s"].min() == 10
     assert total_s == pytest.approx((26 - 10) + (100 - 30))
+
+
+def test_a_device_is_cut_off_with_its_gateway_and_with_the_cloud(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path, devices=[{"name": "cam", "gateway": "shop"}, {"name": "free"}])
+    world = run[A0]
+    for device in ("cam-0", "free-0"):
+        world.online(device, 0)
+    for node, resource, start_s in (("shop", "downlink", 10), ("cloud", "ingress", 25), ("cloud", "egress", 40)):
+        world.add("environment", device=node, resource=resource, time_s=0, value=5.0)
+        world.add("environment", device=node, resource=resource, time_s=start_s, value=0.0)
+        world.add("environment", device=node, resource=resource, time_s=start_s + 10, value=5.0)
+    found = load(run).disconnected
+    spans = [(row.device, row.start_s, row.end_s) for row in found.itertuples()]
+    cloud = [("free-0", 25, 35), ("free-0", 40, 50)]
+    assert spans == [("cam-0", 10, 20), ("cam-0", 25, 35), ("cam-0", 40, 50), *cloud]
 
 
 def forgetful(folder: Path) -> WrittenRun:
@@ -190,6 +204,5 @@ def test_metrics_do_not_depend_on_the_order_of_rows_of_different_devices(tmp_pat
     shuffled = pd.concat([part for _, part in sorted(loaded.accuracy.groupby("device"), reverse=True)])
     one = accuracy.by_device(loaded.spans)
     current = analysis.spans.accuracy_spans(shuffled, loaded.worlds)
-    apart = disconnected_spans(loaded.availability, loaded.environment, loaded.worlds)
-    other = accuracy.by_device(accuracy.served_spans(current, apart))
+    other = accuracy.by_device(accuracy.served_spans(current, loaded.disconnected))
     pd.testing.assert_frame_equal(one.sort_index(), other.sort_index())

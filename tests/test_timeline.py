@@ -171,6 +171,14 @@ def test_chosen_devices_come_with_the_cloud(run_dir: Path) -> None:
     assert _told(received) == [(0.0, "pretrain (before time 0)")]
 
 
+def test_what_a_gateway_offers_is_drawn(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    run["a", 0].online("x", 0.0, cause="start")
+    run["a", 0].add("environment", device="shop", resource="uplink", time_s=0.0, value=5.0)
+    (drawn,) = timeline(analysis.load(run.close()))
+    assert (drawn.track.path[1:], drawn.value) == (("shop", "uplink offered"), 5.0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -24,6 +24,7 @@ class WrittenRun:
         seeds: Sequence[int] = (0,),
         name: str = "paper",
         timing_only: bool = False,
+        devices: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.folder = folder
         self.writer = TableWriter(folder)
@@ -31,7 +32,7 @@ class WrittenRun:
         self.manifest: dict[str, Any] = {
             "format": 1,
             "status": "running",
-            "scenario": {"name": name, "horizon": f"{horizon_s:g} s"},
+            "scenario": {"name": name, "horizon": f"{horizon_s:g} s", "devices": list(devices)},
             "horizon_s": horizon_s,
             "seeds": list(seeds),
             "learners": {label: {"learner": label, "params": {}, "oracle": o} for label, o in oracles.items()},

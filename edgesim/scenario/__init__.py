@@ -22,6 +22,7 @@ from edgesim.scenario.devices import Block, Cloud, DeviceGroup, DeviceNames
 from edgesim.scenario.document import Override
 from edgesim.scenario.drift_parts import DriftTarget, Profile, Ramp
 from edgesim.scenario.drifts import ConceptDrift, DriftSpec, FeatureDrift, LabelDrift, Redraw, ReplacementDrift
+from edgesim.scenario.gateways import Gateway
 from edgesim.scenario.learners import LearnerSpec
 from edgesim.scenario.loader import load, load_each
 from edgesim.scenario.model import (
@@ -89,6 +90,7 @@ __all__ = [
     "FeatureDrift",
     "FlopsPerSecond",
     "FlopsPerSecondSignal",
+    "Gateway",
     "GroupPartition",
     "HarData",
     "IidPartition",

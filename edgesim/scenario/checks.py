@@ -14,8 +14,10 @@ from edgesim.scenario.data import ClassesPartition, DataSpec, GroupPartition, Np
 from edgesim.scenario.devices import DeviceGroup, DeviceNames
 from edgesim.scenario.drifts import ConceptDrift, DriftSpec, FeatureDrift, LabelDrift
 from edgesim.scenario.findings import Finding, Path, did_you_mean
+from edgesim.scenario.gateways import Gateway
 from edgesim.scenario.model import FactoryModel, ModelSpec
 from edgesim.scenario.units import TIME, format_quantity
+from edgesim.scenario.windows import Window, Windows
 
 MOST_REPETITIONS = 1_000_000
 """How often a drift, an outage or an absence may repeat: each is an event of the simulation."""
@@ -31,6 +33,9 @@ class Parts:
     devices: Mapping[int, DeviceGroup] = field(default_factory=dict)
     all_devices: bool = False
     """Whether ``devices`` holds every group of the file."""
+    gateways: Mapping[int, Gateway] = field(default_factory=dict)
+    all_gateways: bool = False
+    """Whether ``gateways`` holds every gateway of the file."""
     drifts: Mapping[int, DriftSpec] = field(default_factory=dict)
 
 
@@ -38,9 +43,11 @@ def check(parts: Parts) -> list[Finding]:
     """Return everything that does not fit together, in no particular order."""
     return [
         *_same_names("devices", ((index, group.name) for index, group in parts.devices.items())),
+        *_same_names("gateways", ((index, gateway.name) for index, gateway in parts.gateways.items())),
         *_same_names("drifts", ((index, drift.name) for index, drift in parts.drifts.items())),
         *_times(parts),
         *_targets(parts),
+        *_gateways(parts),
         *_classes(parts),
         *_kinds(parts),
         *_model(parts),
@@ -66,12 +73,7 @@ def _times(parts: Parts) -> Iterator[Finding]:
         (("drifts", index, "every" if drift.at is None else "at"), drift.first_s)
         for index, drift in parts.drifts.items()
     ]
-    moments += [
-        (("devices", index, key, number, "at"), window.at)
-        for index, group in parts.devices.items()
-        for key, windows in (("outages", group.outages), ("away", group.away))
-        for number, window in enumerate(windows)
-    ]
+    moments += [((*path, "at"), window.at) for path, window in _windows(parts)]
     moments += [
         (("devices", index, key), time_s)
         for index, group in parts.devices.items()
@@ -97,10 +99,18 @@ def _times(parts: Parts) -> Iterator[Finding]:
 def _periods(parts: Parts) -> Iterator[tuple[Path, float, float | None]]:
     for index, drift in parts.drifts.items():
         yield ("drifts", index, "every"), drift.first_s, drift.every
+    for path, window in _windows(parts):
+        yield (*path, "every"), window.at, window.every
+
+
+def _windows(parts: Parts) -> Iterator[tuple[Path, Window]]:
+    lists: list[tuple[Path, Windows]] = []
     for index, group in parts.devices.items():
-        for key, windows in (("outages", group.outages), ("away", group.away)):
-            for number, window in enumerate(windows):
-                yield ("devices", index, key, number, "every"), window.at, window.every
+        lists += [(("devices", index, "outages"), group.outages), (("devices", index, "away"), group.away)]
+    lists += [(("gateways", index, "outages"), gateway.outages) for index, gateway in parts.gateways.items()]
+    for path, windows in lists:
+        for number, window in enumerate(windows):
+            yield (*path, number), window
 
 
 def _targets(parts: Parts) -> Iterator[Finding]:
@@ -122,6 +132,25 @@ def _targets(parts: Parts) -> Iterator[Finding]:
         if target.sample is not None and target.sample > there > 0:
             of = "" if target.group is None else f" in {target.group}"
             yield Finding((*path, "sample"), f"found {target.sample}, but there are {there} devices{of}")
+
+
+def _gateways(parts: Parts) -> Iterator[Finding]:
+    """Groups name gateways that exist; every gateway has somebody behind it and a name that no other node has."""
+    names = [gateway.name for gateway in parts.gateways.values()]
+    groups = parts.devices.values()
+    if parts.all_gateways:
+        for index, group in parts.devices.items():
+            if group.gateway is not None and group.gateway not in names:
+                message = f"no gateway is called {group.gateway!r}{did_you_mean(group.gateway, names, 'gateways')}"
+                yield Finding(("devices", index, "gateway"), message)
+    devices = DeviceNames([(group.name, group.count) for group in groups])
+    used = {group.gateway for group in groups}
+    for index, gateway in parts.gateways.items():
+        if gateway.name == "cloud" or gateway.name in devices:
+            yield Finding(("gateways", index, "name"), f"{gateway.name!r} is the name of another node already")
+        elif parts.all_devices and gateway.name not in used:
+            message = f"no group of devices is behind it: `gateway: {gateway.name}` under `devices` puts one there"
+            yield Finding(("gateways", index, "name"), message)
 
 
 def _classes(parts: Parts) -> Iterator[Finding]:

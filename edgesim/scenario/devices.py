@@ -111,6 +111,11 @@ class DeviceGroup(Spec):
     )
     power: Power | None = Field(default=None, description="Power draw; without it, energy is not measured.")
     battery: Battery | None = Field(default=None, description="Where the power comes from, if not from the mains.")
+    gateway: Name | None = Field(
+        default=None,
+        description="The gateway that the devices are behind; without one they reach the cloud on their own.",
+        examples=["shop"],
+    )
     outages: Windows = Field(default=(), description="When the links carry nothing; transfers wait.")
     away: Windows = Field(default=(), description="When the devices are gone: jobs killed, transfers cut.")
     availability: Availability | None = Field(

@@ -15,6 +15,7 @@ from edgesim.scenario.devices import DeviceGroup
 from edgesim.scenario.document import Document, Override, apply_override, expand_variables, read_yaml
 from edgesim.scenario.drifts import DriftSpec
 from edgesim.scenario.findings import Finding, dotted, found
+from edgesim.scenario.gateways import Gateway
 from edgesim.scenario.learners import LearnerModels
 from edgesim.scenario.scenario import Scenario
 from edgesim.scenario.translate import findings_of
@@ -129,14 +130,17 @@ def _problems(document: Document, findings: Sequence[Finding]) -> tuple[Problem,
 
 def _parts(data: Mapping[str, Any], context: Mapping[str, Any]) -> Parts:
     """Read whatever can be read of a scenario that cannot be read as a whole."""
-    groups, drifts = data.get("devices"), data.get("drifts")
+    groups, gateways, drifts = data.get("devices"), data.get("gateways", []), data.get("drifts")
     devices = dict(_items(groups, DeviceGroup, context))
+    known = dict(_items(gateways, Gateway, context))
     return Parts(
         horizon_s=_section(data, "horizon", context),
         data=_section(data, "data", context),
         model=_section(data, "model", context),
         devices=devices,
         all_devices=isinstance(groups, list) and len(devices) == len(groups),
+        gateways=known,
+        all_gateways=isinstance(gateways, list) and len(known) == len(gateways),
         drifts=dict(_items(drifts, DriftSpec, context)),
     )
 

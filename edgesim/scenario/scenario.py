@@ -16,6 +16,7 @@ from edgesim.scenario.devices import Block, Cloud, DeviceGroup, DeviceNames
 from edgesim.scenario.document import write_yaml
 from edgesim.scenario.drifts import DriftSpec
 from edgesim.scenario.findings import found, several, wrong
+from edgesim.scenario.gateways import Gateway
 from edgesim.scenario.learners import LearnerSpec, LearnersType
 from edgesim.scenario.model import ModelSpec, Pretrain, Training
 from edgesim.scenario.units import PositiveSeconds
@@ -77,6 +78,7 @@ class Scenario(Spec):
     )
     training: Training = Field(default_factory=Training, description="What learners train with by default.")
     devices: Annotated[tuple[DeviceGroup, ...], MinLen(1)] = Field(description="Groups of devices.")
+    gateways: tuple[Gateway, ...] = Field(default=(), description="Gateways between groups of devices and the cloud.")
     cloud: Cloud = Field(description="The cloud.")
     drifts: tuple[DriftSpec, ...] = Field(default=(), description="Changes of the data.")
     learners: Annotated[tuple[LearnerSpec, ...], LearnersType()] = Field(
@@ -95,6 +97,8 @@ class Scenario(Spec):
                 model=self.model,
                 devices=dict(enumerate(self.devices)),
                 all_devices=True,
+                gateways=dict(enumerate(self.gateways)),
+                all_gateways=True,
                 drifts=dict(enumerate(self.drifts)),
             )
         )

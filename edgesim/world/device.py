@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..data import DataStream, View
     from ..jobs import Handle
     from ..models import Architecture
+    from .gateway import Gateway
     from .network import Link
     from .world import World
 
@@ -48,6 +49,8 @@ class Device:
         The model that serves its requests now.
     serving
         Where that model runs: ``device`` or ``cloud``.
+    gateway
+        The gateway that it is behind, if any.
     """
 
     __slots__ = (
@@ -65,6 +68,7 @@ class Device:
         "_waiting_until_online",
         "_workshop",
         "_world",
+        "gateway",
         "group",
         "hardware",
         "index",
@@ -73,12 +77,22 @@ class Device:
         "serving",
     )
 
-    def __init__(self, world: World, index: int, name: str, group: str, hardware: Hardware, model: Model) -> None:
+    def __init__(
+        self,
+        world: World,
+        index: int,
+        name: str,
+        group: str,
+        hardware: Hardware,
+        gateway: Gateway | None,
+        model: Model,
+    ) -> None:
         self._world = world
         self.index = index
         self.name = name
         self.group = group
         self.hardware = hardware
+        self.gateway = gateway
         self.model = model
         self.serving = "device"
         self._away_cause = ""
@@ -114,6 +128,11 @@ class Device:
     def free_memory_bytes(self) -> int:
         """Bytes that a job starting now could take, the framework's overhead included."""
         return self._worker.memory.free_bytes
+
+    @property
+    def latency_s(self) -> float:
+        """One way to the cloud, its gateway's included."""
+        return self.hardware.latency_s + (0.0 if self.gateway is None else self.gateway.hardware.latency_s)
 
     @property
     def compute_flops_per_s(self) -> float:
@@ -245,17 +264,24 @@ class Device:
     def download(self, payload: Payload) -> Verb[Any]:
         """Fetch a model, a patch, a message or a bundle from the cloud; the value is what arrives here."""
         world = self._world
-        links = [world.cloud.egress, self._down]
+        near = [self._down] if self.gateway is None else [self.gateway.downlink, self._down]
         shipments = _shipments(self, "cloud", "down", payload)
-        return Verb(world.env, self._carry(payload, shipments, links, self.hardware.latency_s, None))
+        return Verb(world.env, self._carry(payload, shipments, [world.cloud.egress, *near], self.latency_s, None))
 
     def send(self, peer: Device, payload: Payload) -> Verb[Any]:
-        """Send a payload to another device over its uplink and the peer's downlink; the value is the payload, there."""
+        """Send a payload to another device over its uplink and the peer's downlink; the value is the payload, there.
+
+        Behind different gateways the way leads over both of them as well, but not through the cloud.
+        """
         if peer is self:
             raise ValueError(f"{self.name} sends to itself")
-        latency_s = self.hardware.latency_s + peer.hardware.latency_s
+        links, latency_s = [self._up], self.hardware.latency_s + peer.hardware.latency_s
+        if self.gateway is not peer.gateway:
+            latency_s = self.latency_s + peer.latency_s
+            links += [self.gateway.uplink] if self.gateway is not None else []
+            links += [peer.gateway.downlink] if peer.gateway is not None else []
         shipments = _shipments(self, peer.name, "peer", payload)
-        steps = self._carry(payload, shipments, [self._up, peer._down], latency_s, peer._the_radio)
+        steps = self._carry(payload, shipments, [*links, peer._down], latency_s, peer._the_radio)
         return Verb(self._world.env, steps)
 
     def deploy(self, model: Model) -> Verb[Model]:
@@ -281,9 +307,10 @@ class Device:
         return self._waiting_until_online
 
     def _upload(self, payload: Payload) -> Steps[Any]:
-        links = [self._up, self._world.cloud.ingress]
+        near = [self._up] if self.gateway is None else [self._up, self.gateway.uplink]
         shipments = _shipments(self, "cloud", "up", payload)
-        received = yield from self._carry(payload, shipments, links, self.hardware.latency_s, None)
+        links = [*near, self._world.cloud.ingress]
+        received = yield from self._carry(payload, shipments, links, self.latency_s, None)
         for part in payload.parts if isinstance(payload, Bundle) else (payload,):
             if isinstance(part, Samples) and part.device == self.name:
                 as_of = (part.as_of_s, part.as_of_phase)

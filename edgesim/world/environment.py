@@ -12,6 +12,7 @@ from ..models import Architecture
 from ..scenario import ClassesPartition, DirichletPartition, SplitPartition
 from .cloud import CloudHardware
 from .drift import Strike, strikes
+from .gateway import GatewayHardware, gateway_hardware
 from .hardware import Fleet, Hardware, cloud_signals
 from .presence import Part
 from .training import Training
@@ -68,6 +69,12 @@ class Environment:
         spec = self.scenario.cloud
         signals = cloud_signals(spec, self.seed, self.scenario.horizon)
         return CloudHardware(**signals, response_bytes=int(spec.response_bytes))
+
+    @cached_property
+    def gateways(self) -> dict[str, GatewayHardware]:
+        """The hardware of each gateway, by name."""
+        horizon_s = self.scenario.horizon
+        return {spec.name: gateway_hardware(spec, self.seed, horizon_s) for spec in self.scenario.gateways}
 
     @cached_property
     def _groups(self) -> list[tuple[Fleet, Arrival]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..signals import Signal
 if TYPE_CHECKING:
     from .cloud import CloudHardware
     from .device import Device
+    from .gateway import GatewayHardware
     from .recorder import Recorder
 
 ROWS_AT_ONCE = 131_072
@@ -22,12 +23,15 @@ Offer = tuple[str, str, Signal]
 """A node, a resource of it, and how much of that there is over time."""
 
 
-def offers(cloud: CloudHardware, devices: Iterable[Device]) -> Iterator[Offer]:
+def offers(cloud: CloudHardware, gateways: Mapping[str, GatewayHardware], devices: Iterable[Device]) -> Iterator[Offer]:
     """Everything that an environment offers."""
     yield "cloud", "compute", cloud.compute
     yield "cloud", "memory", cloud.memory
     yield "cloud", "ingress", cloud.ingress
     yield "cloud", "egress", cloud.egress
+    for gateway, links in gateways.items():
+        yield gateway, "uplink", links.uplink
+        yield gateway, "downlink", links.downlink
     for device in devices:
         name, hardware = device.name, device.hardware
         yield name, "compute", hardware.compute

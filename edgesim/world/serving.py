@@ -64,7 +64,10 @@ class Requests:
         requests = rate.integral(start_s, end_s)
         answered: list[tuple[float, float]] = []  # (latency, requests)
         if device.online:
-            signals = (rate, hardware.compute, hardware.uplink, hardware.downlink, environment.cloud.compute)
+            gateway = device.gateway
+            links = () if gateway is None else (gateway.hardware.uplink, gateway.hardware.downlink)
+            cloud = environment.cloud.compute
+            signals = (rate, hardware.compute, hardware.uplink, hardware.downlink, cloud, *links)
             for piece_start_s, piece_end_s in _pieces(signals, start_s, end_s):
                 latency_s = self._latency_s(piece_start_s)
                 if math.isfinite(latency_s):
@@ -90,8 +93,14 @@ class Requests:
         flops = models.cost(device.model.architecture).forward_flops_per_sample
         if device.serving == "device":
             return _over(flops, hardware.compute.value(time_s))
+        between = 0.0
+        if device.gateway is not None:
+            links = device.gateway.hardware
+            between = _over(environment.sample_bytes, links.uplink.value(time_s))
+            between += _over(environment.cloud.response_bytes, links.downlink.value(time_s))
         return (
-            2 * hardware.latency_s
+            2 * device.latency_s
+            + between
             + _over(environment.sample_bytes, hardware.uplink.value(time_s))
             + _over(flops, environment.cloud.compute.value(time_s))
             + _over(environment.cloud.response_bytes, hardware.downlink.value(time_s))

@@ -21,6 +21,7 @@ from .cloud import Cloud
 from .device import Device
 from .drift import Strike
 from .environment import Environment
+from .gateway import Gateway
 from .ideal import Ideal
 from .names import Names
 from .network import Network
@@ -46,6 +47,8 @@ class World:
         All devices, in the order of the scenario.
     cloud
         The cloud.
+    gateways
+        Gateways by name.
     training
         How models are trained where a verb does not say otherwise.
     horizon_s
@@ -89,14 +92,20 @@ class World:
         ] = {}  # (map of a lineage, cohort) -> that map, whether
         self._requests: dict[int, Requests] = {}
         self.cloud = Cloud(self, environment.cloud)
+        self.gateways = {name: Gateway(self.network, name, hardware) for name, hardware in environment.gateways.items()}
+        behind = {
+            group.name: None if group.gateway is None else self.gateways[group.gateway]
+            for group in environment.scenario.devices
+        }
         self.devices: Sequence[Device] = [
-            Device(self, index, name, group, hardware, model)
+            Device(self, index, name, group, hardware, behind[group], model)
             for index, (name, group, hardware) in enumerate(environment.devices())
         ]
         for work in offline.work:
             self.recorder.offline(work)
         if environment.scenario.record.environment:
-            offers.record(self.recorder, offers.offers(environment.cloud, self.devices), self.horizon_s)
+            found = offers.offers(environment.cloud, environment.gateways, self.devices)
+            offers.record(self.recorder, found, self.horizon_s)
         self._comings = Comings(self.env, self.horizon_s, self._come_or_go)
         for index, parts in environment.presences():
             there, cause, changes = together(parts, self.horizon_s)
