@@ -1,8 +1,7 @@
-"""What all figures share: the colour of a learner, units on axes, marks of drifts. No global state, no pyplot."""
+"""What all figures share: axes, units, marks of drifts. No global state, no pyplot."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,18 +18,6 @@ from edgesim.tables import UserError
 Runs = Run | Path | str | Sequence[Path | str]
 """What a figure is drawn from: a loaded run, a run folder, or several folders of one scenario."""
 
-# Okabe and Ito, "Color Universal Design" (2008), yellow left out (too faint on white), with three of Paul Tol's
-# "muted" scheme (2021) for further learners; told apart under all common colour deficiencies.
-_KNOWN = {
-    "no_adaptation": "#606060",
-    "on_device": "#e69f00",
-    "cloud_only": "#0072b2",
-    "ecavg": "#009e73",
-    "eclm": "#d55e00",
-    "fedavg": "#cc79a7",
-    "ideal": "#000000",
-}
-_OTHERS = ("#56b4e9", "#882255", "#332288", "#999933", "#661100", "#44aa99")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 DRIFT = "#404040"
@@ -56,20 +43,6 @@ def one_scenario(runs: Runs) -> Run:
     if len(loaded) > 1:
         raise UserError(f"one figure shows one scenario, these are {', '.join(run.label for run in loaded)}")
     return loaded[0]
-
-
-def colours(learners: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each learner: the same for a name wherever it is drawn.
-
-    Other names than those of the learners that come with edgesim get a colour by their name; two such names in one
-    figure never share one while there are enough, so that then a name's colour can depend on its company.
-    """
-    chosen = {name: _KNOWN[name] for name in learners if name in _KNOWN}
-    for name in sorted(set(learners) - chosen.keys()):
-        first = zlib.crc32(name.encode()) % len(_OTHERS)
-        order = [_OTHERS[(first + step) % len(_OTHERS)] for step in range(len(_OTHERS))]
-        chosen[name] = next((colour for colour in order if colour not in chosen.values()), order[0])
-    return chosen
 
 
 def markers(learners: Sequence[str]) -> dict[str, str]:

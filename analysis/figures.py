@@ -4,10 +4,10 @@ Each ``plot_...(runs, ax=None)`` takes a loaded run, a run folder or several fol
 or on those given, and returns the figure. The same learner has the same colour in all of them.
 """
 
-from analysis.figure_style import colours
 from analysis.figures_cost import plot_pareto, plot_recovery
 from analysis.figures_device import plot_device
 from analysis.figures_time import plot_accuracy, plot_bytes, plot_devices
+from analysis.palette import colours
 
 __all__ = [
     "colours",

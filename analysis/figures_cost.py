@@ -17,7 +17,6 @@ from analysis.figure_style import (
     amounts,
     axis_title,
     canvas,
-    colours,
     dress,
     legend_above,
     markers,
@@ -28,6 +27,7 @@ from analysis.figure_style import (
     widths,
 )
 from analysis.metrics import METRICS
+from analysis.palette import colours
 from analysis.summary import wide
 from analysis.survival import curve
 from edgesim.tables import UserError

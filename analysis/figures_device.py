@@ -16,7 +16,6 @@ from analysis.figure_style import (
     Runs,
     amounts,
     canvas,
-    colours,
     dress,
     mark_drifts,
     note,
@@ -26,6 +25,7 @@ from analysis.figure_style import (
 )
 from analysis.figures_time import chosen_world
 from analysis.formatting import quantity
+from analysis.palette import colours
 from analysis.run import Run
 from edgesim.tables import UserError
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.curves import DEVICES, MOMENTS, device_keys, devices_at, evenly, mean_and_band, moments, sent_until
 from analysis.figure_style import (
     FONT,
     NOT_MEASURED,
@@ -16,7 +14,6 @@ from analysis.figure_style import (
     Runs,
     amounts,
     canvas,
-    colours,
     dress,
     legend_above,
     mark_drifts,
@@ -26,23 +23,12 @@ from analysis.figure_style import (
     time_unit,
     widths,
 )
+from analysis.palette import colours
 from analysis.run import Run
-from analysis.worlds import Floats
 from edgesim.tables import UserError
-
-_MOMENTS = 1200
-"""At how many moments curves are drawn where they change more often than that."""
-
-_DEVICES = 2000
-"""Of how many devices (over all seeds) a mean and a band are drawn; of more, so many are chosen evenly."""
 
 _ROWS = 200
 """Of how many devices a heat map has rows."""
-
-_Key = TypeVar("_Key")
-
-_CELLS = 4_000_000
-"""Devices times moments for which a band is computed; beyond it fewer moments are."""
 
 
 def plot_accuracy(runs: Runs, ax: Axes | None = None, *, band: bool = True) -> Figure:
@@ -57,24 +43,18 @@ def plot_accuracy(runs: Runs, ax: Axes | None = None, *, band: bool = True) -> F
     thinned = False
     for learner in run.learners:
         own = run.spans[run.spans["learner"] == learner]
-        pairs = own[["seed", "device"]].drop_duplicates()
-        every = list(zip(pairs["seed"].tolist(), pairs["device"].tolist(), strict=True))
-        drawn = _thinned(every, _DEVICES)
+        every = device_keys(own)
+        drawn = evenly(every, DEVICES)
         thinned |= len(drawn) < len(every)
-        times_s = _moments(own, run.horizon_s, len(drawn))
-        values = _devices_at(own, drawn, times_s)
-        known = ~np.isnan(values).all(axis=0)
-        if not known.any():
+        times_s = moments(own, run.horizon_s, len(drawn))
+        mean, low, high = mean_and_band(devices_at(own, drawn, times_s))
+        if np.isnan(mean).all():
             continue
-        mean = np.full(len(times_s), np.nan)
-        mean[known] = np.nanmean(values[:, known], axis=0)
         label = f"{learner} *" if learner in run.oracles else learner
         ax.step(
             times_s / unit_s, mean, where="post", color=colour[learner], linewidth=width[learner], label=label, zorder=3
         )
-        if band and len(values) > 1:
-            low, high = np.full((2, len(times_s)), np.nan)
-            low[known], high[known] = np.nanpercentile(values[:, known], [10, 90], axis=0)
+        if band and len(drawn) > 1:
             ax.fill_between(times_s / unit_s, low, high, step="post", color=colour[learner], alpha=0.12, linewidth=0.6)
     mark_drifts(ax, run.drifts, unit_s)
     ax.set_xlim(0, run.horizon_s / unit_s)
@@ -83,7 +63,7 @@ def plot_accuracy(runs: Runs, ax: Axes | None = None, *, band: bool = True) -> F
     middle = "; band: middle 80 % of the devices" if band else ""
     dress(ax, "Accuracy over time", f"time ({unit})", "accuracy")
     legend_above(ax)
-    some = f"{_DEVICES:,} evenly chosen " if thinned else ""
+    some = f"{DEVICES:,} evenly chosen " if thinned else ""
     note(ax, f"mean over {some}devices{_of_seeds(run)}{middle}")
     return figure
 
@@ -98,10 +78,10 @@ def plot_bytes(runs: Runs, ax: Axes | None = None, *, direction: str | None = No
     figure, ax = canvas(ax)
     unit_s, unit = time_unit(run.horizon_s)
     colour, width = colours(run.learners), widths(run.learners)
-    times_s = np.linspace(0.0, run.horizon_s, _MOMENTS + 1)
+    times_s = np.linspace(0.0, run.horizon_s, MOMENTS + 1)
     for learner in run.learners:
         seeds = run.worlds.loc[run.worlds["learner"] == learner, "seed"].nunique()
-        total = _sent_until(run, learner, direction, times_s) / seeds
+        total = sent_until(run, learner, times_s, direction=direction) / seeds
         ax.plot(times_s / unit_s, total, color=colour[learner], linewidth=width[learner], label=learner)
     mark_drifts(ax, run.drifts, unit_s)
     ax.set_xlim(0, run.horizon_s / unit_s)
@@ -125,12 +105,12 @@ def plot_devices(runs: Runs, ax: Axes | None = None, *, learner: str | None = No
     learner, seed = chosen_world(run, learner, seed)
     own = run.spans[(run.spans["learner"] == learner) & (run.spans["seed"] == seed)]
     drifts = run.drifts[(run.drifts["learner"] == learner) & (run.drifts["seed"] == seed) & run.drifts["opens_episode"]]
-    devices = _thinned(list(dict.fromkeys([*own["device"], *drifts["device"]])), _ROWS)
+    devices = evenly(list(dict.fromkeys([*own["device"], *drifts["device"]])), _ROWS)
     drifts = drifts[drifts["device"].isin(devices)]
     figure, ax = canvas(ax, (8.0, min(9.0, 1.8 + 0.24 * max(len(devices), 4))))
     unit_s, unit = time_unit(run.horizon_s)
-    edges_s = np.linspace(0.0, run.horizon_s, _MOMENTS // 2 + 1)
-    values = _devices_at(own, [(seed, device) for device in devices], edges_s[:-1])
+    edges_s = np.linspace(0.0, run.horizon_s, MOMENTS // 2 + 1)
+    values = devices_at(own, [(seed, device) for device in devices], edges_s[:-1])
     ax.set_facecolor(NOT_MEASURED)
     if devices and not np.isnan(values).all():
         mesh = ax.pcolormesh(
@@ -177,55 +157,6 @@ def chosen_world(run: Run, learner: str | None, seed: int | None) -> tuple[str, 
         raise UserError(f"{run.label} has no world {asked}; it has {', '.join(run.learners)} and seeds {run.seeds}")
     last = worlds[worlds["learner"] == worlds["learner"].iloc[-1]].iloc[0]
     return str(last["learner"]), int(last["seed"])
-
-
-def _moments(spans: pd.DataFrame, horizon_s: float, devices: int) -> Floats:
-    """The moments at which a mean changes, or evenly spaced ones where those are too many."""
-    times_s = np.unique(np.concatenate([[0.0, horizon_s], spans["start_s"].to_numpy(), spans["end_s"].to_numpy()]))
-    limit = min(_MOMENTS, max(50, _CELLS // max(devices, 1)))
-    return times_s if len(times_s) <= limit else np.linspace(0.0, horizon_s, limit)
-
-
-def _thinned(keys: list[_Key], limit: int) -> list[_Key]:
-    """All keys, or that many of them, evenly spaced in their order."""
-    if len(keys) <= limit:
-        return keys
-    return [keys[place] for place in np.linspace(0, len(keys) - 1, limit).astype(int)]
-
-
-def _devices_at(spans: pd.DataFrame, keys: list[tuple[int, str]], times_s: Floats) -> Floats:
-    """The accuracy of each (seed, device) at each moment: (device, time); NaN where not measured or unserved."""
-    served = spans[spans["served_s"] > 0]
-    rows_of = served.groupby(["seed", "device"], sort=False).indices
-    start_s, end_s, accuracy = (served[name].to_numpy() for name in ("start_s", "end_s", "accuracy"))
-    values = np.full((len(keys), len(times_s)), np.nan)
-    for row, key in enumerate(keys):
-        own = rows_of.get(key)
-        if own is None:
-            continue
-        place = np.searchsorted(start_s[own], times_s, side="right") - 1
-        inside = (place >= 0) & (times_s < end_s[own][place])
-        values[row, inside] = accuracy[own][place[inside]]
-    return values
-
-
-def _sent_until(run: Run, learner: str, direction: str | None, times_s: Floats) -> Floats:
-    sent = run.transfers[run.transfers["learner"] == learner]
-    if direction is not None:
-        sent = sent[sent["direction"] == direction]
-    ended_s = sent["end_s"].fillna(run.horizon_s).to_numpy()
-    order = np.argsort(ended_s, kind="stable")
-    so_far = np.concatenate([[0.0], np.cumsum(sent["sent_bytes"].to_numpy()[order])])
-    total: Floats = so_far[np.searchsorted(ended_s[order], times_s, side="right")]
-    asked = run.serving[run.serving["learner"] == learner]
-    for way in ("up", "down"):
-        if direction not in (None, way) or not asked[f"{way}_bytes"].any():
-            continue
-        rates = asked[f"{way}_bytes"] / (asked["end_s"] - asked["start_s"])
-        edges = pd.concat([asked["start_s"], asked["end_s"]]).to_numpy()
-        steps = pd.concat([rates, -rates]).to_numpy()
-        total = total + np.array([np.sum(np.maximum(t - edges, 0.0) * steps) for t in times_s])
-    return total
 
 
 def _of_seeds(run: Run) -> str:

@@ -21,7 +21,8 @@ from written_runs import WrittenRun, WrittenWorld
 
 import analysis
 from analysis import figures
-from analysis.figure_style import _KNOWN, _OTHERS, one_scenario, time_unit
+from analysis.figure_style import one_scenario, time_unit
+from analysis.palette import KNOWN, OTHERS
 from edgesim.errors import UserError
 
 PICTURES = Path(__file__).parent / "figures"
@@ -157,14 +158,14 @@ def test_a_learner_has_the_same_colour_in_every_figure_and_company() -> None:
     assert figures.colours(names)["mine"] == figures.colours(["mine"])["mine"]
     assert figures.colours(names) == {
         **figures.colours(["mine"]),
-        **{name: _KNOWN[name] for name in names if name in _KNOWN},
+        **{name: KNOWN[name] for name in names if name in KNOWN},
     }
     assert figures.colours(["a", "b"]) == figures.colours(["b", "a"])
 
 
 def test_learners_of_one_figure_do_not_share_a_colour() -> None:
-    names = [f"learner-{n}" for n in range(len(_OTHERS))]
-    assert len(set(figures.colours([*names, *_KNOWN]).values())) == len(names) + len(_KNOWN)
+    names = [f"learner-{n}" for n in range(len(OTHERS))]
+    assert len(set(figures.colours([*names, *KNOWN]).values())) == len(names) + len(KNOWN)
 
 
 def test_the_palette_can_be_told_apart_without_red_green_vision() -> None:
@@ -173,7 +174,7 @@ def test_the_palette_can_be_told_apart_without_red_green_vision() -> None:
         [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
     )
-    linear = np.array([to_rgb(colour) for colour in _KNOWN.values()]) ** 2.2
+    linear = np.array([to_rgb(colour) for colour in KNOWN.values()]) ** 2.2
     for matrix in matrices:
         seen = np.clip(linear @ np.array(matrix).T, 0, 1) ** (1 / 2.2)
         distance = np.linalg.norm(seen[:, None] - seen[None], axis=2)
