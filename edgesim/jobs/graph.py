@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from typing import Any, final
 
 from ..errors import WorkFailure
 from .function import JobFunction
 from .handle import Label
 from .keys import ResultKey, job_key
-
-_PENDING = object()
+from .results import Result, Results
 
 WHOLE = ""
 """The part of a value that is all of it."""
@@ -25,35 +23,53 @@ WHOLE = ""
 
 @final
 class Job:
-    """A call of a job function that has not been made yet."""
+    """A call of a job function that has not been made yet.
+
+    Attributes
+    ----------
+    number
+        In the order of submission.
+    dormant
+        Whether it was run by an earlier process and nobody has needed its value since: it is not run again unless
+        somebody does.
+    demanded
+        Whether somebody did.
+    demand
+        Runs it.
+    """
 
     __slots__ = (
-        "__weakref__", "_environment", "_handles", "flush", "function", "inputs", "key", "label", "params", "seed"
+        "__weakref__", "_environment", "_handles", "demand", "demanded", "dormant", "function", "inputs", "key",
+        "label", "number", "params", "seed"
     )  # fmt: skip
 
     def __init__(
         self,
+        number: int,
         function: JobFunction[..., Any],
         inputs: tuple[object, ...],
         params: dict[str, Any],
         seed: int | None,
         label: Label,
         environment: Callable[[], str],
-        flush: Callable[[], None],
+        demand: Callable[[Job], None],
     ) -> None:
+        self.number = number
         self.function = function
         self.inputs = inputs
         self.params = params
         self.seed = seed
         self.label = label
         self.key: str | None = None
-        self.flush = flush
+        self.dormant = False
+        self.demanded = False
+        self.demand = demand
         self._environment = environment
         self._handles: list[weakref.ref[JobHandle]] = []
 
-    def handle(self, part: str, held: Held) -> JobHandle:
+    def handle(self, part: str, results: Results) -> JobHandle:
         """Make a handle of the value or of one of its attributes."""
-        handle = JobHandle(self, part, held)
+        handle = JobHandle(self, part, results)
         self._handles.append(weakref.ref(handle))
         return handle
 
@@ -99,15 +115,22 @@ class Job:
         assert self.key is not None
         return self.key
 
-    def settle(self, value: Any) -> None:
-        """Give every handle its value and forget the inputs."""
-        for handle in self.handles():
-            handle.settle(value if handle.name == WHOLE else getattr(value, handle.name))
+    def open_handles(self) -> list[JobHandle]:
+        """The handles that somebody still holds and that wait for a result."""
+        return [handle for handle in self.handles() if handle.job is not None]
+
+    def settle(self, value: Any, results: Results) -> None:
+        """Give every handle that waits its result and forget the inputs."""
+        key = self.key
+        assert key is not None
+        for handle in self.open_handles():
+            part = value if handle.name == WHOLE else getattr(value, handle.name)
+            handle.settle(results.take(part_key(key, handle.name), self.function, part, shared=self.label.shared))
         self.forget()
 
     def fail(self, failure: WorkFailure) -> None:
         """Give every handle the failure and forget the inputs."""
-        for handle in self.handles():
+        for handle in self.open_handles():
             handle.fail(failure)
         self.forget()
 
@@ -118,29 +141,19 @@ class Job:
         self._handles = []
 
 
-class Held:
-    """How many bytes of values handles hold; a value that two handles hold counts twice."""
-
-    __slots__ = ("total_bytes",)
-
-    def __init__(self) -> None:
-        self.total_bytes = 0
-
-
 @final
 class JobHandle:
-    """The handle of a computing plane: pending, then either a value or a failure."""
+    """The handle of a computing plane: pending, then either a result or a failure."""
 
-    __slots__ = ("__weakref__", "_held", "_held_bytes", "_key", "_value", "failure", "job", "name")
+    __slots__ = ("__weakref__", "_key", "_result", "_results", "failure", "job", "name")
 
-    def __init__(self, job: Job | None, name: str, held: Held) -> None:
+    def __init__(self, job: Job | None, name: str, results: Results) -> None:
         self.job = job
         self.name = name
         self.failure: WorkFailure | None = None
-        self._held = held
-        self._held_bytes = 0
+        self._results = results
         self._key: str | None = None
-        self._value: Any = _PENDING
+        self._result: Result | None = None
 
     @property
     def settled(self) -> bool:
@@ -150,7 +163,7 @@ class JobHandle:
     @property
     def done(self) -> bool:
         """See ``Handle``."""
-        return self._value is not _PENDING
+        return self._result is not None
 
     @property
     def key(self) -> str:
@@ -162,43 +175,44 @@ class JobHandle:
             self._key = part_key(self.job.resolved_key(), self.name)
         return self._key
 
+    @property
+    def input(self) -> Any:
+        """The value, for the job that needs it; there must be one."""
+        assert self._result is not None
+        return self._result.value
+
     def value(self) -> Any:
         """See ``Handle``."""
         if self.job is not None:
-            self.job.flush()
+            self.job.demand(self.job)
         if self.failure is not None:
             raise self.failure
-        return self._value
+        assert self._result is not None
+        return self._results.read(self._result)
 
     def part(self, name: str) -> JobHandle:
         """See ``Handle``."""
         if self.name != WHOLE:
             raise ValueError(f"{name!r} of {self.name!r}: only a whole value has parts")
         if self.job is not None:
-            return self.job.handle(name, self._held)
-        part = JobHandle(None, name, self._held)
+            return self.job.handle(name, self._results)
+        part = JobHandle(None, name, self._results)
         part.failure = self.failure
-        if self.failure is None:
+        if self._result is not None:
             part._key = part_key(self.key, name)
-            part.settle(getattr(self._value, name))
+            part._result = self._results.part(self._result, part._key, name)
         return part
 
-    def settle(self, value: Any) -> None:
-        """Take the value."""
-        if self.job is not None:
-            self._key = self.key
-        self._value = value
-        self._held_bytes = size_bytes(value)
-        self._held.total_bytes += self._held_bytes
+    def settle(self, result: Result) -> None:
+        """Take the result."""
+        self._key = result.key
+        self._result = result
         self.job = None
 
     def fail(self, failure: WorkFailure) -> None:
         """Take the failure."""
         self.failure = failure
         self.job = None
-
-    def __del__(self) -> None:
-        self._held.total_bytes -= self._held_bytes
 
     def __repr__(self) -> str:
         state = "failed" if self.failure else "done" if self.done else "pending"
@@ -208,20 +222,3 @@ class JobHandle:
 def part_key(key: str, name: str) -> str:
     """The key of a part of the value with this key."""
     return f"{key}.{name}" if name else key
-
-
-def size_bytes(value: Any) -> int:
-    """Bytes of the tensors and arrays in a value: in containers and dataclasses too, everything else counts
-    nothing."""
-    if isinstance(value, float | int | str):
-        return 0
-    nbytes = getattr(value, "nbytes", None)
-    if isinstance(nbytes, int):
-        return nbytes
-    if isinstance(value, dict):
-        return sum(map(size_bytes, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(size_bytes, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return sum(size_bytes(getattr(value, field.name)) for field in fields(value))
-    return 0

@@ -19,12 +19,19 @@ class Label(NamedTuple):
         Virtual time at which it was submitted.
     what
         The job in words, e.g. ``camera-3/train/7``.
+    kind
+        What it is part of, as in the table ``computations``: ``train``, ``average``, ...; ``evaluate`` for the
+        observer's own.
+    shared
+        Whether other learners, runs and points of a sweep are likely to have the same job: what is done before time 0.
     """
 
     learner: str
     node: str
     time_s: float
     what: str
+    kind: str = ""
+    shared: bool = False
 
 
 class Handle(Protocol):

@@ -1,9 +1,9 @@
 """The work plane: takes jobs at once, runs them when somebody asks for a value or when enough of them wait.
 
 ``WorkPlane`` is a graph (``graph``) and an executor (``executors``): the graph decides what has to run and in
-which order, the executor where and how. A store of results by key (a journal) would be asked in ``_known``
-before a job is run and told in ``_settle``; executors that fuse calls or spread them over processes have a
-``width`` above 1. Neither changes what a learner sees.
+which order, the executor where and how. A store of results by key (``results``: a journal, a cache) is asked before a
+job is run and told of what it gave; executors that fuse calls or spread them over processes have a ``width`` above 1.
+Neither changes what a learner sees.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any, Protocol, final
 from ..errors import NeedsValues, WorkFailure
 from .executors import Call, Executor, InlineExecutor, Raised
 from .function import checked
-from .graph import WHOLE, Held, Job, JobHandle, part_key
+from .graph import WHOLE, Job, JobHandle, part_key
 from .handle import Handle, Label
 from .keys import environment
+from .results import Results, Store
 
 MAX_PENDING = 1024
 """Jobs that may wait before they are run unasked, by default."""
@@ -91,6 +92,8 @@ class WorkPlane:
         While live values hold more, jobs are run as they are submitted: waiting jobs keep their inputs alive.
     on_done
         Called with the label of each settled job, for progress displays.
+    store
+        Keeps results longer than handles do.
     """
 
     computes = True
@@ -102,6 +105,7 @@ class WorkPlane:
         max_pending: int = MAX_PENDING,
         memory_bytes: int = MEMORY_BYTES,
         on_done: Callable[[Label], None] | None = None,
+        store: Store | None = None,
     ) -> None:
         if max_pending < 1:
             raise ValueError(f"max_pending is at least 1, not {max_pending}")
@@ -113,9 +117,9 @@ class WorkPlane:
         self._done = 0
         self._ran = 0
         self._flushing = False
-        self._held = Held()
+        self._found = 0
+        self._results = Results(store)
         self._pending: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
-        self._live: weakref.WeakValueDictionary[str, JobHandle] = weakref.WeakValueDictionary()
 
     @property
     def pending(self) -> int:
@@ -134,20 +138,27 @@ class WorkPlane:
         return self._ran
 
     @property
+    def found(self) -> int:
+        """How many jobs were found under an equal key, held by somebody or stored, and not run."""
+        return self._found
+
+    @property
     def held_bytes(self) -> int:
-        """Bytes of the values that handles hold; a value that two handles hold counts twice."""
-        return self._held.total_bytes
+        """Bytes of the values that handles hold, those of equal keys once."""
+        return self._results.total_bytes
 
     def submit(
         self, function: Callable[..., Any], *inputs: object, label: Label, seed: int = 0, **params: Any
     ) -> JobHandle:
         """See ``Plane``."""
         marked = checked(function, inputs, params)
-        job = Job(marked, inputs, params, seed if marked.takes_seed else None, label, self._environment, self.flush)
-        handle = job.handle(WHOLE, self._held)
-        self._pending[self._submitted] = job
+        number = self._submitted
         self._submitted += 1
-        if len(self._pending) >= self._max_pending or self._held.total_bytes > self._memory_bytes:
+        seed_or_none = seed if marked.takes_seed else None
+        job = Job(number, marked, inputs, params, seed_or_none, label, self._environment, self._demand)
+        handle = job.handle(WHOLE, self._results)
+        self._pending[number] = job
+        if len(self._pending) >= self._max_pending or self._results.total_bytes > self._memory_bytes:
             self.flush()
         return handle
 
@@ -157,87 +168,125 @@ class WorkPlane:
             raise RuntimeError("a job or a progress display asked for values while the plane was running jobs")
         self._flushing = True
         try:
-            waiting = deque(self._pending.items())
+            waiting = deque(self._pending.values())
             while waiting:
                 self._run_some(waiting)
+                if self._results.store is not None:
+                    self._results.store.tick(self._results.live)
         finally:
             self._flushing = False
 
-    def _run_some(self, waiting: deque[tuple[int, Job]]) -> None:
+    def _demand(self, job: Job) -> None:
+        """Run what is pending and this job, even if an earlier process has run it already."""
+        self.flush()
+        if job.dormant:
+            self._wake([job])
+            self.flush()
+
+    def _run_some(self, waiting: deque[Job]) -> None:
         """Run as many ready jobs as the executor likes, in the order of submission, and take them out of the
         queue."""
-        chosen: list[tuple[int, Job]] = []
+        chosen: list[Job] = []
         keys: set[str] = set()
-        later: list[tuple[int, Job]] = []
+        later: list[Job] = []
         while waiting and len(chosen) < self._executor.width:
-            number, job = waiting.popleft()
+            job = waiting.popleft()
             if not job.is_ready():
-                later.append((number, job))
+                if not self._remembered(job):
+                    waiting.extendleft(reversed(self._wake(_dormant_inputs(job))))
+                    later.append(job)
             elif (failure := job.failed_input()) is not None:
                 job.fail(failure)
-                self._finish(number, job)
-            elif (key := self._key(number, job)) in keys:
-                later.append((number, job))  # its twin runs now
-            elif not self._known(number, job, key):
-                chosen.append((number, job))
+                self._finish(job)
+            elif (key := self._key(job)) in keys:
+                later.append(job)  # its twin runs now
+            elif not self._known(job, key):
+                chosen.append(job)
                 keys.add(key)
         waiting.extendleft(reversed(later))
 
         failures = []
-        for position, outcome in self._executor.execute([_call(job) for _, job in chosen]):
-            number, job = chosen[position]
+        for position, outcome in self._executor.execute([_call(job) for job in chosen]):
+            job = chosen[position]
             self._ran += 1
             try:
                 if isinstance(outcome, Raised):
                     raise outcome.error
-                self._settle(job, outcome.value)
+                job.settle(outcome.value, self._results)
             except Exception as error:
-                failures.append(self._fail(number, job, error))
+                failures.append(self._fail(job, error))
             else:
-                self._finish(number, job)
+                self._finish(job)
         if failures:
             raise failures[0]
 
     def _environment(self) -> str:
         return environment(self._executor.threads_per_job)
 
-    def _key(self, number: int, job: Job) -> str:
+    def _key(self, job: Job) -> str:
         try:
             return job.resolved_key()
         except Exception as error:  # a constant that no text says exactly, a view that cannot be resolved
-            raise self._fail(number, job, error) from error
+            raise self._fail(job, error) from error
 
-    def _known(self, number: int, job: Job, key: str) -> bool:
-        """Settle a job whose result somebody holds already."""
-        handles = job.handles()
-        twins = [self._live.get(part_key(key, handle.name)) for handle in handles]
-        if None in twins:
+    def _remembered(self, job: Job) -> bool:
+        """Settle a job from the store although its inputs are not there, if the store holds an earlier process's
+        results."""
+        store = self._results.store
+        if store is None or not store.remembers:
             return False
-        for handle, twin in zip(handles, twins, strict=True):
-            assert twin is not None
-            handle.settle(twin.value())
-        job.forget()
-        self._finish(number, job)
+        try:
+            key = job.resolved_key()
+        except Exception:  # an input's input has failed, or has no key: that will be told in its turn
+            return False
+        return self._known(job, key)
+
+    def _known(self, job: Job, key: str) -> bool:
+        """Settle a job whose result somebody holds already or the store keeps; let one sleep that was run before and
+        that nobody has needed since."""
+        for handle in job.open_handles():
+            result = self._results.find(part_key(key, handle.name), job.function, shared=job.label.shared)
+            if result is not None:
+                handle.settle(result)
+        missing = job.open_handles()
+        store = self._results.store
+        if not missing:
+            job.forget()
+        elif store is None or job.demanded or not all(store.was_computed(handle.key) for handle in missing):
+            return False
+        else:
+            job.dormant = True
+        self._found += 1
+        self._finish(job)
         return True
 
-    def _settle(self, job: Job, value: Any) -> None:
-        """Hand out a value; from now on it is known by its key as long as somebody holds it."""
-        handles = job.handles()
-        job.settle(value)
-        for handle in handles:
-            self._live[handle.key] = handle
+    def _wake(self, jobs: list[Job]) -> list[Job]:
+        """Make dormant jobs pending again, with all dormant jobs that they need; in the order of submission."""
+        woken: dict[int, Job] = {}
+        while jobs:
+            job = jobs.pop()
+            if job.dormant:
+                job.dormant, job.demanded = False, True
+                self._done -= 1
+                self._found -= 1
+                woken[job.number] = job
+                jobs += _dormant_inputs(job)
+        in_order = [woken[number] for number in sorted(woken)]
+        for job in in_order:
+            self._pending[job.number] = job
+        return in_order
 
-    def _fail(self, number: int, job: Job, error: Exception) -> WorkFailure:
+    def _fail(self, job: Job, error: Exception) -> WorkFailure:
         label = job.label
         reason = f"{type(error).__name__}: {error}"
         failure = WorkFailure(label.learner, label.node, label.time_s, label.what or job.function.name, reason)
         failure.__cause__ = error
         job.fail(failure)
-        self._finish(number, job)
+        self._finish(job)
         return failure
 
-    def _finish(self, number: int, job: Job) -> None:
-        self._pending.pop(number, None)
+    def _finish(self, job: Job) -> None:
+        self._pending.pop(job.number, None)
         self._done += 1
         if self._on_done is not None:
             self._on_done(job.label)
@@ -258,8 +307,13 @@ def inline_plane(
 
 
 def _call(job: Job) -> Call:
-    values = tuple(value.value() if type(value) is JobHandle else value for value in job.inputs)
+    values = tuple(value.input if type(value) is JobHandle else value for value in job.inputs)
     return Call(job.function, values, job.params, job.seed)
+
+
+def _dormant_inputs(job: Job) -> list[Job]:
+    inputs = [value.job for value in job.inputs if type(value) is JobHandle]
+    return [needed for needed in inputs if needed is not None and needed.dormant]
 
 
 @final

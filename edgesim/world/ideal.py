@@ -71,7 +71,7 @@ class Ideal:
             model.state,
             *inputs,
             *[samples.view for samples in on],
-            label=Label(world.label, "ideal", world.now, job_id),
+            label=Label(world.label, "ideal", world.now, job_id, "train"),
             seed=seed,
             architecture=model.architecture,
             epochs=how.epochs,

@@ -59,7 +59,7 @@ class Offline:
         name = f"untrained/{tag}"
         state = self.plane.submit(
             initialise,
-            label=Label(self.label, "cloud", 0.0, name),
+            label=Label(self.label, "cloud", 0.0, name, "initialise", shared=True),
             seed=stream_seed(self.environment.seed, "initialise", architecture.key, tag),
             architecture=architecture,
         )
@@ -114,7 +114,7 @@ class Offline:
             model.state,
             *method.inputs,
             view,
-            label=Label(self.label, "cloud", 0.0, name),
+            label=Label(self.label, "cloud", 0.0, name, "pretrain", shared=True),
             seed=stream_seed(self.environment.seed, "pretrain", model.architecture.key, name),
             architecture=model.architecture,
             epochs=training.epochs,
@@ -154,7 +154,7 @@ class Offline:
             function,
             *[model.state for model in sources],
             *inputs,
-            label=Label(self.label, "cloud", 0.0, name),
+            label=Label(self.label, "cloud", 0.0, name, "derive", shared=True),
             seed=stream_seed(self.environment.seed, "derive", architecture.key, name),
             **parameters,
         )
@@ -178,7 +178,7 @@ class Offline:
             function,
             model.state,
             self.proxy,
-            label=Label(self.label, "cloud", 0.0, name),
+            label=Label(self.label, "cloud", 0.0, name, "score", shared=True),
             seed=stream_seed(self.environment.seed, "score", model.architecture.key, name),
             architecture=model.architecture,
             **parameters,

@@ -146,7 +146,7 @@ class Workshop:
             model.state,
             *method.inputs,
             *[samples.view for samples in data],
-            label=Label(self.learner, self.node, now_s, job_id),
+            label=Label(self.learner, self.node, now_s, job_id, "train"),
             seed=seed,
             architecture=model.architecture,
             epochs=how.epochs,
@@ -191,7 +191,7 @@ class Workshop:
         state = self.plane.submit(
             average,
             *[model.state for model in summands],
-            label=Label(self.learner, self.node, now_s, job_id),
+            label=Label(self.learner, self.node, now_s, job_id, "average"),
             weights=None if weights is None else tuple(float(weight) for weight in weights),
         )
         yield from self.worker.compute(work)
@@ -231,7 +231,7 @@ class Workshop:
             function,
             *[model.state for model in sources],
             *inputs,
-            label=Label(self.learner, self.node, now_s, job_id),
+            label=Label(self.learner, self.node, now_s, job_id, "derive"),
             seed=seed,
             **parameters,
         )
@@ -271,7 +271,7 @@ class Workshop:
             function,
             model.state,
             *[samples.view for samples in data],
-            label=Label(self.learner, self.node, now_s, job_id),
+            label=Label(self.learner, self.node, now_s, job_id, "score"),
             seed=seed,
             architecture=model.architecture,
             **parameters,

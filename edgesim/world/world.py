@@ -199,7 +199,7 @@ class World:
             return payload
         from ..jobs.arithmetic import transcode
 
-        label = Label(self.label, device, self.env.now, f"unpack {payload.id}")
+        label = Label(self.label, device, self.env.now, f"unpack {payload.id}", "unpack")
         return replace(payload, state=self.plane.submit(transcode, payload.state, label=label, codec=self._codec))
 
     def require_oracle(self) -> None:
@@ -284,7 +284,7 @@ class World:
                 evaluate,
                 device.model.state,
                 view,
-                label=Label(self.label, device.name, self.env.now, "evaluate"),
+                label=Label(self.label, device.name, self.env.now, "evaluate", "evaluate"),
                 architecture=device.model.architecture,
             )
         samples = self.environment.scenario.data.test_samples

@@ -1,0 +1,158 @@
+"""The results that somebody holds, by key: handles of equal keys share one, and what all hold is counted in bytes.
+
+A ``Store`` keeps results longer than handles do: the journal of a run, a cache that runs share.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Protocol, final
+
+from .function import JobFunction
+
+_NOT_LOADED = object()
+
+
+@final
+class Result:
+    """A value and its key. It lives as long as a handle holds it.
+
+    Attributes
+    ----------
+    key
+        The Merkle key of the value.
+    function
+        What computed it, or the whole of which it is a part.
+    shared
+        Whether other learners, runs and points of a sweep are likely to want it.
+    """
+
+    __slots__ = ("__weakref__", "_load", "_results", "_value", "function", "key", "nbytes", "shared")
+
+    def __init__(
+        self,
+        key: str,
+        function: JobFunction[..., Any],
+        results: Results,
+        *,
+        value: Any = _NOT_LOADED,
+        load: Callable[[], Any] | None = None,
+        shared: bool = False,
+    ) -> None:
+        self.key = key
+        self.function = function
+        self.shared = shared
+        self.nbytes = 0
+        self._results = results
+        self._load = load
+        self._value = value
+        if load is None:
+            self._count()
+
+    @property
+    def value(self) -> Any:
+        """The value; read from where it is stored when it is first asked for."""
+        if self._load is not None:
+            self._value = self._load()
+            self._load = None
+            self._count()
+        return self._value
+
+    def _count(self) -> None:
+        self.nbytes = size_bytes(self._value)
+        self._results.total_bytes += self.nbytes
+
+    def __del__(self) -> None:
+        self._results.total_bytes -= self.nbytes
+
+
+class Store(Protocol):
+    """Keeps results by key."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it holds results of an earlier process, so that a job may be found whose inputs are not there."""
+
+    def find(self, key: str, function: JobFunction[..., Any], *, shared: bool) -> Callable[[], Any] | None:
+        """Return what reads the value with this key, or None where it is not kept."""
+
+    def was_computed(self, key: str) -> bool:
+        """Whether the value was computed once and is not kept: nobody needed it any more."""
+
+    def put(self, result: Result) -> None:
+        """Take note of a result that has just been computed."""
+
+    def keep(self, result: Result) -> None:
+        """Keep a result for good: somebody outside of the work plane has read it."""
+
+    def tick(self, live: Mapping[str, Result]) -> None:
+        """A moment between two jobs, with all results that somebody holds: time to write, if it is time."""
+
+
+@final
+class Results:
+    """All results that handles of one plane hold.
+
+    Attributes
+    ----------
+    total_bytes
+        Of their tensors and arrays, each result counted once.
+    live
+        By key.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.total_bytes = 0
+        self.live: weakref.WeakValueDictionary[str, Result] = weakref.WeakValueDictionary()
+        self.store = store
+
+    def take(self, key: str, function: JobFunction[..., Any], value: Any, *, shared: bool) -> Result:
+        """Take a value that has just been computed; where the key is known already, its result is returned."""
+        known = self.live.get(key)
+        if known is not None:
+            return known
+        result = Result(key, function, self, value=value, shared=shared)
+        self.live[key] = result
+        if self.store is not None:
+            self.store.put(result)
+        return result
+
+    def find(self, key: str, function: JobFunction[..., Any], *, shared: bool) -> Result | None:
+        """Return the result with this key, if somebody holds it or it is stored."""
+        result = self.live.get(key)
+        if result is None and self.store is not None:
+            load = self.store.find(key, function, shared=shared)
+            if load is not None:
+                result = Result(key, function, self, load=load, shared=shared)
+                self.live[key] = result
+        return result
+
+    def part(self, whole: Result, key: str, name: str) -> Result:
+        """Return the result that is an attribute of another."""
+        return self.take(key, whole.function, getattr(whole.value, name), shared=whole.shared)
+
+    def read(self, result: Result) -> Any:
+        """Return a value to somebody outside of the work plane, whose decisions or tables may hang on it."""
+        value = result.value
+        if self.store is not None and result.nbytes:
+            self.store.keep(result)
+        return value
+
+
+def size_bytes(value: Any) -> int:
+    """Bytes of the tensors and arrays in a value: in containers and dataclasses too, everything else counts
+    nothing."""
+    if isinstance(value, float | int | str):
+        return 0
+    nbytes = getattr(value, "nbytes", None)
+    if isinstance(nbytes, int):
+        return nbytes
+    if isinstance(value, dict):
+        return sum(map(size_bytes, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(size_bytes, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return sum(size_bytes(getattr(value, field.name)) for field in fields(value))
+    return 0
