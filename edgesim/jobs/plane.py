@@ -168,6 +168,7 @@ class WorkPlane:
             raise RuntimeError("a job or a progress display asked for values while the plane was running jobs")
         self._flushing = True
         try:
+            self._recall()
             waiting = deque(self._pending.values())
             while waiting:
                 self._run_some(waiting)
@@ -192,9 +193,7 @@ class WorkPlane:
         while waiting and len(chosen) < self._executor.width:
             job = waiting.popleft()
             if not job.is_ready():
-                if not self._remembered(job):
-                    waiting.extendleft(reversed(self._wake(_dormant_inputs(job))))
-                    later.append(job)
+                later.append(job)
             elif (failure := job.failed_input()) is not None:
                 job.fail(failure)
                 self._finish(job)
@@ -229,39 +228,41 @@ class WorkPlane:
         except Exception as error:  # a constant that no text says exactly, a view that cannot be resolved
             raise self._fail(job, error) from error
 
-    def _remembered(self, job: Job) -> bool:
-        """Settle a job from the store although its inputs are not there, if the store holds an earlier process's
-        results."""
+    def _recall(self) -> None:
+        """Settle pending jobs from a store that holds an earlier process's results, whether their inputs are there or
+        not. Those that were run before and whose values nobody has needed since sleep, until somebody needs them."""
         store = self._results.store
         if store is None or not store.remembers:
-            return False
-        try:
-            key = job.resolved_key()
-        except Exception:  # an input's input has failed, or has no key: that will be told in its turn
-            return False
-        return self._known(job, key)
+            return
+        for job in list(self._pending.values()):
+            try:
+                key = job.resolved_key()
+            except Exception:  # an input's input has failed, or has no key: that will be told in its turn
+                continue
+            if self._known(job, key) or job.demanded:
+                continue
+            if all(store.was_computed(handle.key) for handle in job.open_handles()):
+                job.dormant = True
+                self._found += 1
+                self._finish(job)
+        needed = [needed for job in self._pending.values() for needed in _dormant_inputs(job)]
+        self._wake(needed)
 
     def _known(self, job: Job, key: str) -> bool:
-        """Settle a job whose result somebody holds already or the store keeps; let one sleep that was run before and
-        that nobody has needed since."""
+        """Settle a job whose result somebody holds already or the store keeps."""
         for handle in job.open_handles():
             result = self._results.find(part_key(key, handle.name), job.function, shared=job.label.shared)
             if result is not None:
                 handle.settle(result)
-        missing = job.open_handles()
-        store = self._results.store
-        if not missing:
-            job.forget()
-        elif store is None or job.demanded or not all(store.was_computed(handle.key) for handle in missing):
+        if job.open_handles():
             return False
-        else:
-            job.dormant = True
+        job.forget()
         self._found += 1
         self._finish(job)
         return True
 
-    def _wake(self, jobs: list[Job]) -> list[Job]:
-        """Make dormant jobs pending again, with all dormant jobs that they need; in the order of submission."""
+    def _wake(self, jobs: list[Job]) -> None:
+        """Make dormant jobs pending again, in the order of submission, with all dormant jobs that they need."""
         woken: dict[int, Job] = {}
         while jobs:
             job = jobs.pop()
@@ -271,10 +272,9 @@ class WorkPlane:
                 self._found -= 1
                 woken[job.number] = job
                 jobs += _dormant_inputs(job)
-        in_order = [woken[number] for number in sorted(woken)]
-        for job in in_order:
-            self._pending[job.number] = job
-        return in_order
+        if woken:
+            pending = dict(sorted([*self._pending.items(), *woken.items()]))
+            self._pending = weakref.WeakValueDictionary(pending)
 
     def _fail(self, job: Job, error: Exception) -> WorkFailure:
         label = job.label
