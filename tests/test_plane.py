@@ -6,7 +6,7 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from edgesim.errors import NeedsValues, WorkFailure
-from edgesim.jobs import Call, Handle, InlineExecutor, InlinePlane, Label, Raised, Returned, TimingPlane, WorkPlane, job
+from edgesim.jobs import Calls, Handle, InlineExecutor, InlinePlane, Label, Outcome, TimingPlane, WorkPlane, job
 from edgesim.jobs.arithmetic import Evaluation, Trained, average, evaluate, initialise, train
 from edgesim.jobs.executors import ViewCache
 from edgesim.models import Architecture
@@ -86,15 +86,33 @@ class Hungry:
     """An executor that takes many calls at a time and finishes them in the wrong order."""
 
     threads_per_job = 1
+    workers = 2
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
         self.widths: list[int] = []
         self._inline = InlineExecutor()
+        self._finished: list[tuple[int, list[Outcome]]] = []
+        self._started: list[tuple[int, Calls]] = []
 
-    def execute(self, calls: Sequence[Call]) -> Iterator[tuple[int, Returned | Raised]]:
-        self.widths.append(len(calls))
-        yield from reversed(list(self._inline.execute(calls)))
+    def start(self, ticket: int, calls: Calls) -> None:
+        self._started.append((ticket, calls))
+
+    def finish(self) -> tuple[int, list[Outcome]]:
+        if not self._finished:
+            self.widths.append(len(self._started))
+            for ticket, calls in self._started:
+                self._inline.start(ticket, calls)
+                self._finished.append(self._inline.finish())
+            self._started.clear()
+        return self._finished.pop()
+
+    def abandon(self) -> None:
+        self._started.clear()
+        self._finished.clear()
+
+    def close(self) -> None:
+        self._inline.close()
 
 
 # What runs, and when
@@ -375,10 +393,10 @@ def test_ctrl_c_leaves_the_job_pending() -> None:
     class Interrupted(InlineExecutor):  # type: ignore[misc]  # a double that stops before it starts
         stop = True
 
-        def execute(self, calls: Sequence[Call]) -> Iterator[tuple[int, Returned | Raised]]:
+        def finish(self) -> tuple[int, list[Outcome]]:
             if self.stop:
                 raise KeyboardInterrupt
-            return super().execute(calls)
+            return super().finish()
 
     executor = Interrupted()
     plane = WorkPlane(executor)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +94,27 @@ def test_another_seed_is_another_environment(four_runs: Path) -> None:
 class SlowExecutor:
     """Runs everything inline, after a nap: virtual time must not notice."""
 
-    width = 3
+    slots = 3
+    workers = 2
     threads_per_job = 1
 
     def __init__(self) -> None:
         self._inline = InlineExecutor()
+        self._started: list[tuple[int, Any]] = []
 
-    def execute(self, calls: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def start(self, ticket: int, calls: Any) -> None:
+        self._started.append((ticket, calls))
+
+    def finish(self) -> tuple[int, list[Any]]:
         time.sleep(0.002)
-        yield from reversed(list(self._inline.execute(calls)))
+        self._inline.start(*self._started.pop())
+        return self._inline.finish()
+
+    def abandon(self) -> None:
+        self._started.clear()
+
+    def close(self) -> None:
+        self._inline.close()
 
 
 def test_an_artificially_slow_executor_that_ends_out_of_order_gives_the_same_tables(

@@ -6,8 +6,8 @@ The arithmetic that learners share (train, evaluate, average) is in ``edgesim.jo
 from __future__ import annotations
 
 from .batching import batches, steps
-from .executors import Call, Executor, InlineExecutor, Raised, Returned, View
-from .function import JobFunction, job
+from .executors import Call, Calls, Executor, InlineExecutor, Outcome, Raised, Returned, View
+from .function import Fused, JobFunction, job
 from .handle import Handle, Label
 from .keys import cpu_capability
 from .plane import Plane, TimingPlane, WorkPlane
@@ -15,12 +15,15 @@ from .plane import inline_plane as InlinePlane  # read as the class it stands fo
 
 __all__ = [
     "Call",
+    "Calls",
     "Executor",
+    "Fused",
     "Handle",
     "InlineExecutor",
     "InlinePlane",
     "JobFunction",
     "Label",
+    "Outcome",
     "Plane",
     "Raised",
     "Returned",

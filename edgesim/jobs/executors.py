@@ -1,14 +1,14 @@
-"""Where jobs run. An executor is given calls that do not depend on each other; it knows nothing of handles or
-keys."""
+"""Where jobs run. An executor is given batches of calls that do not depend on each other; it knows nothing of handles
+or keys."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from .function import JobFunction
+from .function import Element, JobFunction
+from .keys import SEQUENTIAL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,12 +39,33 @@ def is_view(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of a job function with values for handles; views are still views."""
+    """The inputs and the seed of one call: values for handles; views are still views."""
+
+    inputs: tuple[Any, ...]
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls of one job function with the same parameters, to be computed together; a call that runs alone is a batch
+    of one.
+
+    Attributes
+    ----------
+    function
+        What is called.
+    path
+        ``sequential``, or the path of a fused calls.
+    params
+        The parameters that the calls share.
+    each
+        At least one; one where the path is sequential.
+    """
 
     function: JobFunction[..., Any]
-    inputs: tuple[Any, ...]
+    path: str
     params: dict[str, Any]
-    seed: int | None
+    each: tuple[Call, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,70 +82,126 @@ class Raised:
     error: Exception
 
 
+Outcome = Returned | Raised
+
+
 class Executor(Protocol):
-    """Runs calls; every implementation gives the same bits.
+    """Runs batches that do not depend on each other; every implementation gives the same bits.
 
     Attributes
     ----------
     threads_per_job
         How many torch threads each call has.
-    width
-        How many calls it is worth giving it at a time.
+    slots
+        How many batches it is worth having under way at a time, at least 1.
+    workers
+        How many batches it computes at the same time, at least 1.
     """
 
     @property
     def threads_per_job(self) -> int: ...  # noqa: D102
 
     @property
-    def width(self) -> int: ...  # noqa: D102
+    def slots(self) -> int: ...  # noqa: D102
 
-    def execute(self, calls: Sequence[Call]) -> Iterator[tuple[int, Returned | Raised]]:
-        """Run calls that do not depend on each other; yield ``(position, outcome)`` as they finish, in any
-        order."""
+    @property
+    def workers(self) -> int: ...  # noqa: D102
+
+    def start(self, ticket: int, calls: Calls) -> None:
+        """Take a batch, under a number that no other batch under way has."""
+
+    def finish(self) -> tuple[int, list[Outcome]]:
+        """Wait until one of the batches under way has finished; return its number and the outcome of each call."""
+
+    def abandon(self) -> None:
+        """Forget the batches under way, whose outcomes nobody wants any more."""
+
+    def close(self) -> None:
+        """Give back what the executor holds; it is not used again."""
 
 
 @final
 class InlineExecutor:
-    """Runs calls one after the other in this process.
+    """Runs batches one after the other in this process.
 
     Parameters
     ----------
     threads_per_job
-        Torch threads, at least 1; the process's own number is restored after each call.
+        Torch threads, at least 1; the process's own number is restored after each calls.
     view_cache_bytes
         How many bytes of materialised views to keep for the next call that reads the same.
     """
 
-    width = 1
+    slots = 1
+    workers = 1
 
     def __init__(self, threads_per_job: int = 1, view_cache_bytes: int = VIEW_CACHE_BYTES) -> None:
         if threads_per_job < 1:
             raise ValueError(f"a job runs on at least one thread, not {threads_per_job}")
         self.threads_per_job = threads_per_job
         self._views = ViewCache(view_cache_bytes)
+        self._waiting: deque[tuple[int, Calls]] = deque()
 
-    def execute(self, calls: Sequence[Call]) -> Iterator[tuple[int, Returned | Raised]]:
+    def start(self, ticket: int, calls: Calls) -> None:
         """See ``Executor``."""
-        for position, call in enumerate(calls):
-            yield position, run(call, self.threads_per_job, self._views)
+        self._waiting.append((ticket, calls))
+
+    def finish(self) -> tuple[int, list[Outcome]]:
+        """See ``Executor``."""
+        ticket, calls = self._waiting.popleft()
+        return ticket, run(calls, self.threads_per_job, self._views)
+
+    def abandon(self) -> None:
+        """See ``Executor``."""
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """See ``Executor``; there is nothing to give back."""
 
 
-def run(call: Call, threads: int, views: ViewCache) -> Returned | Raised:
-    """Make one call on ``threads`` torch threads; only what is not an ``Exception`` (Ctrl-C) passes
-    through."""
+def run(calls: Calls, threads: int, views: ViewCache) -> list[Outcome]:
+    """Compute a batch on ``threads`` torch threads; only what is not an ``Exception`` (Ctrl-C) passes through."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    if before != threads:
+        torch.set_num_threads(threads)
     try:
-        inputs = [views.batch(value) if is_view(value) else value for value in call.inputs]
+        if calls.path == SEQUENTIAL:
+            return [_run_alone(calls, call, views) for call in calls.each]
+        return _run_fused(calls, views)
+    finally:
+        if before != threads:
+            torch.set_num_threads(before)
+
+
+def _run_alone(calls: Calls, call: Call, views: ViewCache) -> Outcome:
+    try:
+        inputs = views.inputs(call)
         if call.seed is None:
-            return Returned(call.function(*inputs, **call.params))
-        return Returned(call.function(*inputs, seed=call.seed, **call.params))
+            return Returned(calls.function(*inputs, **calls.params))
+        return Returned(calls.function(*inputs, seed=call.seed, **calls.params))
     except Exception as error:
         return Raised(error)
-    finally:
-        torch.set_num_threads(before)
+
+
+def _run_fused(calls: Calls, views: ViewCache) -> list[Outcome]:
+    """What goes wrong with one element is told of that element; the others are computed without it."""
+    outcomes: dict[int, Outcome] = {}
+    elements: dict[int, Element] = {}
+    for place, call in enumerate(calls.each):
+        try:
+            elements[place] = views.inputs(call), call.seed
+        except Exception as error:
+            outcomes[place] = Raised(error)
+    assert calls.function.fused is not None
+    try:
+        values = calls.function.fused.run(list(elements.values()), **calls.params)
+    except Exception as error:  # of the batch itself, such as memory that is not there
+        values = [error] * len(elements)
+    for place, value in zip(elements, values, strict=True):
+        outcomes[place] = Raised(value) if isinstance(value, Exception) else Returned(value)
+    return [outcomes[place] for place in range(len(calls.each))]
 
 
 @final
@@ -135,6 +212,10 @@ class ViewCache:
         self._capacity_bytes = capacity_bytes
         self._held_bytes = 0
         self._batches: OrderedDict[str, Batch] = OrderedDict()
+
+    def inputs(self, call: Call) -> tuple[Any, ...]:
+        """Return the inputs of a call with samples for views."""
+        return tuple([self.batch(value) if is_view(value) else value for value in call.inputs])
 
     def batch(self, view: View) -> Batch:
         """Return the samples of a view as tensors: features float32, labels int64. Not to be changed."""

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, final, overload
 
 from ..models import source_digest
+from .keys import SEQUENTIAL
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+Element = tuple[tuple[Any, ...], int | None]
+"""What distinguishes a call from the others of its batch: its inputs and its seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """How calls of a job function with the same parameters are computed in one batch.
+
+    Attributes
+    ----------
+    path
+        Of the parameters: the path of such calls, :data:`~edgesim.jobs.keys.SEQUENTIAL` where they are not fused.
+        Parameters of a fused call are hashable. It depends on nothing else but committed tables.
+    run
+        Computes a batch: ``run(elements, **parameters)`` gives for each element what the function would have
+        returned, but for rounding, or the exception that it raised. The bits of an element's result depend on that
+        element and the parameters only, not on the others and their number.
+    """
+
+    path: Callable[[Mapping[str, Any]], str]
+    run: Callable[..., list[Any]]
 
 
 @final
@@ -24,9 +49,20 @@ class JobFunction(Generic[P, R]):
         Whether it draws anything: whether it has the parameter ``seed``.
     options
         Its other parameters.
+    fused
+        How several calls are computed in one batch; None where they never are.
+    light
+        Whether it costs less than handing it to another process.
     """
 
-    def __init__(self, function: Callable[P, R], version: int, depends: Sequence[str]) -> None:
+    def __init__(
+        self,
+        function: Callable[P, R],
+        version: int,
+        depends: Sequence[str],
+        fused: Fused | None = None,
+        light: bool = False,
+    ) -> None:
         parameters = inspect.signature(function).parameters.values()
         self.name = f"{function.__module__}:{function.__qualname__}"
         if getattr(function, "__closure__", None):
@@ -44,6 +80,8 @@ class JobFunction(Generic[P, R]):
         self.takes_seed = any(parameter.name == "seed" for parameter in by_name)
         self.options = frozenset(parameter.name for parameter in by_name) - {"seed"}
         self._required = frozenset(p.name for p in by_name if p.default is p.empty) - {"seed"}
+        self.fused = fused
+        self.light = light
         self._function = function
         self._version = version
         self._depends = tuple(depends)
@@ -63,6 +101,10 @@ class JobFunction(Generic[P, R]):
 
     def __reduce__(self) -> str:
         return self.__qualname__  # found again under its own name, which is this object
+
+    def path(self, params: Mapping[str, Any]) -> str:
+        """How a call with these parameters is computed where batches are allowed."""
+        return SEQUENTIAL if self.fused is None else self.fused.path(params)
 
     def digest(self) -> str:
         """Hash the code that its result may depend on: its module, what it declares, its version. Reads files
@@ -106,9 +148,17 @@ class JobFunction(Generic[P, R]):
 @overload
 def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
 @overload
-def job(*, version: int = ..., depends: Sequence[str] = ...) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
 def job(
-    function: Callable[P, R] | None = None, /, *, version: int = 0, depends: Sequence[str] = ()
+    *, version: int = ..., depends: Sequence[str] = ..., fused: Fused | None = ..., light: bool = ...
+) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
+def job(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    version: int = 0,
+    depends: Sequence[str] = (),
+    fused: Fused | None = None,
+    light: bool = False,
 ) -> JobFunction[P, R] | Callable[[Callable[P, R]], JobFunction[P, R]]:
     """Mark a pure function as a job: ``f(*inputs, *, seed, **named parameters)``.
 
@@ -123,6 +173,10 @@ def job(
         stay 0.
     depends
         Names of modules and packages whose code the result depends on, besides the function's own module.
+    fused
+        How calls with the same parameters are computed in one batch, where they are.
+    light
+        Whether a call costs less than sending it to another process: a few passes over its inputs.
 
     Examples
     --------
@@ -133,8 +187,8 @@ def job(
     6.0
     """
     if function is not None:
-        return JobFunction(function, version, depends)
-    return lambda marked: JobFunction(marked, version, depends)
+        return JobFunction(function, version, depends, fused, light)
+    return lambda marked: JobFunction(marked, version, depends, fused, light)
 
 
 def checked(function: object, inputs: tuple[object, ...], params: Mapping[str, object]) -> JobFunction[..., Any]:

@@ -8,17 +8,32 @@ run forgets its inputs: a value lives as long as somebody holds its handle.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from ..errors import WorkFailure
 from .function import JobFunction
 from .handle import Label
-from .keys import ResultKey, job_key
+from .keys import SEQUENTIAL, ResultKey, job_key
 from .results import Result, Results
 
 WHOLE = ""
 """The part of a value that is all of it."""
+
+Group = tuple[object, ...]
+"""Jobs of equal groups are computed in one batch; the empty one is that of jobs that run alone."""
+
+
+class Home(Protocol):
+    """The plane that a job was submitted to."""
+
+    def environment(self) -> str:
+        """What is outside the job and its bits may depend on."""
+
+    def path(self, job: Job) -> str:
+        """How the job is computed: alone, or in a batch of its shape."""
+
+    def demand(self, job: Job) -> None:
+        """Run what is pending and this job, even if an earlier process has run it already."""
 
 
 @final
@@ -34,13 +49,11 @@ class Job:
         somebody does.
     demanded
         Whether somebody did.
-    demand
-        Runs it.
     """
 
     __slots__ = (
-        "__weakref__", "_environment", "_handles", "demand", "demanded", "dormant", "function", "inputs", "key",
-        "label", "number", "params", "seed"
+        "__weakref__", "_handles", "_path", "demanded", "dormant", "function", "home", "inputs", "key", "label",
+        "number", "params", "seed"
     )  # fmt: skip
 
     def __init__(
@@ -51,8 +64,7 @@ class Job:
         params: dict[str, Any],
         seed: int | None,
         label: Label,
-        environment: Callable[[], str],
-        demand: Callable[[Job], None],
+        home: Home,
     ) -> None:
         self.number = number
         self.function = function
@@ -63,8 +75,8 @@ class Job:
         self.key: str | None = None
         self.dormant = False
         self.demanded = False
-        self.demand = demand
-        self._environment = environment
+        self.home = home
+        self._path: str | None = None
         self._handles: list[weakref.ref[JobHandle]] = []
 
     def handle(self, part: str, results: Results) -> JobHandle:
@@ -77,9 +89,18 @@ class Job:
         """The handles that somebody still holds."""
         return [handle for reference in self._handles if (handle := reference()) is not None]
 
-    def is_ready(self) -> bool:
-        """Whether all inputs have run, successfully or not."""
-        return all(type(value) is not JobHandle or value.settled for value in self.inputs)
+    @property
+    def path(self) -> str:
+        """How it is computed; part of the key."""
+        if self._path is None:
+            self._path = self.home.path(self)
+        return self._path
+
+    def group(self) -> Group:
+        """What jobs have in common that are computed together."""
+        if self.path == SEQUENTIAL:
+            return ()
+        return (self.function, self.path, *sorted(self.params.items()))
 
     def failed_input(self) -> WorkFailure | None:
         """The failure of an input, if one has failed."""
@@ -106,10 +127,11 @@ class Job:
             top.key = job_key(
                 top.function.name,
                 top.function.digest(),
-                top._environment(),
+                top.home.environment(),
                 [ResultKey(value.key) if type(value) is JobHandle else value for value in top.inputs],
                 top.params,
                 top.seed,
+                top.path,
             )
             stack.pop()
         assert self.key is not None
@@ -156,11 +178,6 @@ class JobHandle:
         self._result: Result | None = None
 
     @property
-    def settled(self) -> bool:
-        """Whether the job has run, successfully or not."""
-        return self.job is None
-
-    @property
     def done(self) -> bool:
         """See ``Handle``."""
         return self._result is not None
@@ -184,7 +201,7 @@ class JobHandle:
     def value(self) -> Any:
         """See ``Handle``."""
         if self.job is not None:
-            self.job.demand(self.job)
+            self.job.home.demand(self.job)
         if self.failure is not None:
             raise self.failure
         assert self._result is not None

@@ -1,28 +1,30 @@
 """The work plane: takes jobs at once, runs them when somebody asks for a value or when enough of them wait.
 
-``WorkPlane`` is a graph (``graph``) and an executor (``executors``): the graph decides what has to run and in
-which order, the executor where and how. A store of results by key (``results``: a journal, a cache) is asked before a
-job is run and told of what it gave; executors that fuse calls or spread them over processes have a ``width`` above 1.
-Neither changes what a learner sees.
+``WorkPlane`` is a graph (``graph``), a schedule (``schedule``) and an executor (``executors``): the graph says what has
+to run, the schedule what can run now and together, the executor where and how. A store of results by key (``results``:
+a journal, a cache) is asked before a job is run and told of what it gave. None of them changes what a learner sees.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, final
 
 from ..errors import NeedsValues, WorkFailure
-from .executors import Call, Executor, InlineExecutor, Raised
+from .executors import Call, Calls, Executor, InlineExecutor, Raised
 from .function import checked
-from .graph import WHOLE, Job, JobHandle, part_key
+from .graph import WHOLE, Group, Job, JobHandle, part_key
 from .handle import Handle, Label
-from .keys import environment
+from .keys import SEQUENTIAL, environment
 from .results import Results, Store
+from .schedule import Schedule
 
 MAX_PENDING = 1024
 """Jobs that may wait before they are run unasked, by default."""
+
+MOST_FUSED = 64
+"""Jobs in a batch at most: where a network is small enough to be fused, more of them leave the CPU's caches."""
 
 MEMORY_BYTES = 2 * 2**30
 """Bytes that values may hold before the plane stops looking ahead, by default."""
@@ -155,7 +157,7 @@ class WorkPlane:
         number = self._submitted
         self._submitted += 1
         seed_or_none = seed if marked.takes_seed else None
-        job = Job(number, marked, inputs, params, seed_or_none, label, self._environment, self._demand)
+        job = Job(number, marked, inputs, params, seed_or_none, label, self)
         handle = job.handle(WHOLE, self._results)
         self._pending[number] = job
         if len(self._pending) >= self._max_pending or self._results.total_bytes > self._memory_bytes:
@@ -169,58 +171,85 @@ class WorkPlane:
         self._flushing = True
         try:
             self._recall()
-            waiting = deque(self._pending.values())
-            while waiting:
-                self._run_some(waiting)
-                if self._results.store is not None:
-                    self._results.store.tick(self._results.live)
+            self._run(Schedule(self._pending.values()))
         finally:
+            self._executor.abandon()
             self._flushing = False
 
-    def _demand(self, job: Job) -> None:
-        """Run what is pending and this job, even if an earlier process has run it already."""
+    def close(self) -> None:
+        """Give back what the executor holds: processes, files. Values that are there can still be read."""
+        self._executor.close()
+
+    def demand(self, job: Job) -> None:
+        """See ``Home``."""
         self.flush()
         if job.dormant:
             self._wake([job])
             self.flush()
 
-    def _run_some(self, waiting: deque[Job]) -> None:
-        """Run as many ready jobs as the executor likes, in the order of submission, and take them out of the
-        queue."""
-        chosen: list[Job] = []
-        keys: set[str] = set()
-        later: list[Job] = []
-        while waiting and len(chosen) < self._executor.width:
-            job = waiting.popleft()
-            if not job.is_ready():
-                later.append(job)
-            elif (failure := job.failed_input()) is not None:
-                job.fail(failure)
-                self._finish(job)
-            elif (key := self._key(job)) in keys:
-                later.append(job)  # its twin runs now
-            elif not self._known(job, key):
-                chosen.append(job)
-                keys.add(key)
-        waiting.extendleft(reversed(later))
+    def environment(self) -> str:
+        """See ``Home``."""
+        return environment(self._executor.threads_per_job)
 
-        failures = []
-        for position, outcome in self._executor.execute([_call(job) for job in chosen]):
-            job = chosen[position]
-            self._ran += 1
-            try:
-                if isinstance(outcome, Raised):
-                    raise outcome.error
-                job.settle(outcome.value, self._results)
-            except Exception as error:
-                failures.append(self._fail(job, error))
-            else:
-                self._finish(job)
+    def path(self, job: Job) -> str:
+        """See ``Home``: batches are computed on one thread, on which their bits have been tested."""
+        return job.function.path(job.params) if self._executor.threads_per_job == 1 else SEQUENTIAL
+
+    def _run(self, schedule: Schedule) -> None:
+        """Keep the executor busy until nothing is left, or something has failed and what is under way has finished."""
+        under_way: dict[int, list[Job]] = {}
+        failures: list[WorkFailure] = []
+        while True:
+            while len(under_way) < self._executor.slots and not failures:
+                chosen = self._choose(schedule)
+                if not chosen:
+                    break
+                ticket = chosen[0].number
+                under_way[ticket] = chosen
+                self._executor.start(ticket, _calls(chosen))
+            if not under_way:
+                break
+            ticket, outcomes = self._executor.finish()
+            for job, outcome in zip(under_way.pop(ticket), outcomes, strict=True):
+                self._ran += 1
+                try:
+                    if isinstance(outcome, Raised):
+                        raise outcome.error
+                    job.settle(outcome.value, self._results)
+                except Exception as error:
+                    failures.append(self._fail(job, error))
+                else:
+                    self._finish(job)
+                schedule.finished(job)
+            if self._results.store is not None:
+                self._results.store.tick(self._results.live)
         if failures:
             raise failures[0]
 
-    def _environment(self) -> str:
-        return environment(self._executor.threads_per_job)
+    def _choose(self, schedule: Schedule) -> list[Job]:
+        """Take the next job that has to run, and those that are computed together with it."""
+        first = self._next(schedule, None)
+        if first is None or not (group := first.group()):
+            return [] if first is None else [first]
+        chosen = [first]
+        most = min(MOST_FUSED, -(-(schedule.ready(group) + 1) // self._executor.workers))
+        while len(chosen) < most and (another := self._next(schedule, group)) is not None:
+            chosen.append(another)
+        return chosen
+
+    def _next(self, schedule: Schedule, group: Group | None) -> Job | None:
+        """Take the first ready job (of a group) that has to run; settle those before it that need not."""
+        while (job := schedule.pop(group)) is not None:
+            if (failure := job.failed_input()) is not None:
+                job.fail(failure)
+                self._finish(job)
+            elif schedule.waits_for_twin(job, key := self._key(job)):
+                continue
+            elif not self._known(job, key):
+                schedule.run(key)
+                return job
+            schedule.finished(job)
+        return None
 
     def _key(self, job: Job) -> str:
         try:
@@ -306,9 +335,13 @@ def inline_plane(
     )
 
 
-def _call(job: Job) -> Call:
-    values = tuple(value.input if type(value) is JobHandle else value for value in job.inputs)
-    return Call(job.function, values, job.params, job.seed)
+def _calls(jobs: list[Job]) -> Calls:
+    each = [
+        Call(tuple([value.input if type(value) is JobHandle else value for value in job.inputs]), job.seed)
+        for job in jobs
+    ]
+    first = jobs[0]
+    return Calls(first.function, first.path, first.params, tuple(each))
 
 
 def _dormant_inputs(job: Job) -> list[Job]:
