@@ -19,7 +19,7 @@ from .scenario import LearnerSpec, Scenario, load
 from .scenario.findings import did_you_mean
 
 if TYPE_CHECKING:
-    from .jobs import Plane
+    from .jobs import Choice, Plane
     from .tables import TableWriter, WorldTables
     from .world import Environment, World
 
@@ -61,6 +61,8 @@ def run(
     timing_only: bool = False,
     allow_code: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    executor: str | None = None,
+    workers: int | None = None,
 ) -> Path:
     """Simulate a scenario under every chosen learner and seed.
 
@@ -81,6 +83,9 @@ def run(
         Import learners and models given as ``package.module:name``.
     on_progress
         Called a few times a second.
+    executor, workers
+        Where jobs are computed, ``inline`` or in ``processes``, and in how many; by default as the scenario says. The
+        tables do not depend on it.
 
     Returns
     -------
@@ -95,6 +100,7 @@ def run(
         A job, or a learner's own code, raised; what was recorded so far is kept.
     """
     ready = prepare(scenario, learners=learners, seeds=seeds, timing_only=timing_only, allow_code=allow_code)
+    computing = choice(ready.scenario).but(executor, workers)
     folder = RunFolder.create(out, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
     with folder.running():
         simulate(
@@ -105,8 +111,16 @@ def run(
             timing_only=timing_only,
             allow_code=allow_code,
             on_progress=on_progress,
+            computing=computing,
         )
     return folder.path
+
+
+def choice(scenario: Scenario) -> Choice:
+    """Where a scenario's jobs are computed if nobody says otherwise."""
+    from .jobs import Choice
+
+    return Choice(scenario.work.executor, scenario.work.workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,27 +245,27 @@ def simulate(
     timing_only: bool = False,
     allow_code: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    computing: Choice | None = None,
     plane: Plane | None = None,
 ) -> None:
     """Simulate learners that exist already, by label, and write their tables into ``folder``; see ``run``.
 
-    ``plane`` is where jobs run; by default inline, in this process.
+    ``computing`` is where jobs run, by default as the scenario says; ``plane`` what runs them, by default one of its
+    own.
     """
-    from .jobs import InlinePlane, TimingPlane, cpu_capability
+    from .jobs import cpu_capability
     from .models import weight_bytes
     from .tables import TableWriter
     from .world import draw_environment, load_data
 
     reporter = None if on_progress is None else Reporter(on_progress, len(seeds) * len(cast))
-    if plane is None:
-        on_done = None if reporter is None else reporter.tick
-        threads = scenario.work.threads_per_job
-        plane = TimingPlane() if timing_only else InlinePlane(threads_per_job=threads, on_done=on_done)
     folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability())
     writer = TableWriter(folder.path, timing_only=timing_only)
     dataset = load_data(scenario)
+    own = plane is None
+    plane = plane or _plane(scenario, computing or choice(scenario), timing_only, reporter)
     stage = _Stage(folder, plane, writer, reporter)
-    with _patient_collector():
+    with _patient_collector(), contextlib.closing(plane) if own else contextlib.nullcontext():
         for seed in seeds:
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
             folder.update(
@@ -264,6 +278,18 @@ def simulate(
                 stage.play(label, learner, surroundings)
         writer.close()
     folder.update(jobs=plane.done)
+
+
+def _plane(scenario: Scenario, computing: Choice, timing_only: bool, reporter: Reporter | None) -> Plane:
+    from .jobs import TimingPlane, WorkPlane
+
+    if timing_only:
+        return TimingPlane()
+    return WorkPlane(
+        computing.make(scenario.work.threads_per_job),
+        memory_bytes=int(scenario.work.memory),
+        on_done=None if reporter is None else reporter.tick,
+    )
 
 
 @contextlib.contextmanager

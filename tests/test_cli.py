@@ -157,7 +157,7 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
 ) -> None:
     result = edgesim_command(
         *("run", QUICKSTART, "--learner", "ecavg", "--learner", "on_device", "--seeds", "0-2,7"),
-        *("--out", "here", "--timing-only", "--set", "name=renamed"),
+        *("--out", "here", "--timing-only", "--set", "name=renamed", "--executor", "processes", "--workers", "3"),
     )
     assert result.exit_code == 0, result.output
     assert runs == [
@@ -168,6 +168,8 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
             "seeds": [0, 1, 2, 7],
             "timing_only": True,
             "allow_code": False,
+            "executor": "processes",
+            "workers": 3,
         }
     ]
     assert "ecavg *" in result.stdout

@@ -52,6 +52,15 @@ def run(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Import learners and models named package.module:name.")
     ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Where training is computed: inline, or in processes. By default as the scenario says."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="In how many processes; by default one a core.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show a live table: accuracy, bytes, jobs and speed of each learner.")
     ] = False,
@@ -65,7 +74,18 @@ def run(
         raise UserError(f"--out {out}: two scenarios have the same name, and their run folders would be the same")
     for scenario in loaded:
         folder = _folder(out, scenario.name, alone=len(loaded) == 1)
-        _run_one(scenario, learner, chosen_seeds, folder, timing_only, allow_code, watch=watch, quiet=quiet)
+        _run_one(
+            scenario,
+            learner,
+            chosen_seeds,
+            folder,
+            timing_only,
+            allow_code,
+            executor=executor,
+            workers=workers,
+            watch=watch,
+            quiet=quiet,
+        )
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -132,6 +152,8 @@ def _run_one(
     timing_only: bool,
     allow_code: bool,
     *,
+    executor: str | None,
+    workers: int | None,
     watch: bool,
     quiet: bool,
 ) -> None:
@@ -163,6 +185,8 @@ def _run_one(
                 timing_only=timing_only,
                 allow_code=allow_code,
                 on_progress=display,
+                executor=executor,
+                workers=workers,
             )
         except KeyboardInterrupt:
             complain(_how_it_stands(folder, display))

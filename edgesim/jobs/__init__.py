@@ -6,16 +6,19 @@ The arithmetic that learners share (train, evaluate, average) is in ``edgesim.jo
 from __future__ import annotations
 
 from .batching import batches, steps
+from .choice import Choice
 from .executors import Call, Calls, Executor, InlineExecutor, Outcome, Raised, Returned, View
 from .function import Fused, JobFunction, job
 from .handle import Handle, Label
 from .keys import cpu_capability
 from .plane import Plane, TimingPlane, WorkPlane
 from .plane import inline_plane as InlinePlane  # read as the class it stands for
+from .processes import ProcessExecutor
 
 __all__ = [
     "Call",
     "Calls",
+    "Choice",
     "Executor",
     "Fused",
     "Handle",
@@ -25,6 +28,7 @@ __all__ = [
     "Label",
     "Outcome",
     "Plane",
+    "ProcessExecutor",
     "Raised",
     "Returned",
     "TimingPlane",

@@ -286,7 +286,7 @@ def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) 
     return Evaluation(correct, loss_sum, samples)
 
 
-@job
+@job(light=True)
 def average(*states: State | Trained, weights: Sequence[float] | None = None) -> State:
     """Average weights: parameters and float buffers; whole numbers (a count of batches) are those of the
     first.
@@ -324,7 +324,7 @@ def average(*states: State | Trained, weights: Sequence[float] | None = None) ->
     return {**first, **dict(zip(names, mean, strict=True))}
 
 
-@job
+@job(light=True)
 def transcode(state: State | Trained, *, codec: str) -> State:
     """What arrives when weights are sent: packed with ``codec`` (``fp32``, ``fp16``) and unpacked again."""
     narrow = {"fp32": torch.float32, "fp16": torch.float16}.get(codec)

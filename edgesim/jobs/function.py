@@ -49,6 +49,8 @@ class JobFunction(Generic[P, R]):
         Whether it draws anything: whether it has the parameter ``seed``.
     options
         Its other parameters.
+    version, depends
+        See :func:`job`.
     fused
         How several calls are computed in one batch; None where they never are.
     light
@@ -83,8 +85,8 @@ class JobFunction(Generic[P, R]):
         self.fused = fused
         self.light = light
         self._function = function
-        self._version = version
-        self._depends = tuple(depends)
+        self.version = version
+        self.depends = tuple(depends)
         self._digest: str | None = None
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
@@ -120,16 +122,16 @@ class JobFunction(Generic[P, R]):
         return self._digest
 
     def _read_digest(self) -> str:
-        digests = [source_digest(module) for module in self._depends]
+        digests = [source_digest(module) for module in self.depends]
         try:
             digests.append(source_digest(self._function.__module__))
         except ModuleNotFoundError:
-            if not self._version:
+            if not self.version:
                 raise TypeError(
                     f"{self.name} has no source file to tell its versions apart by (a notebook?): "
                     "mark it @job(version=1), and raise the version with every change"
                 ) from None
-        return f"{self._version}:" + ":".join(digests)
+        return f"{self.version}:" + ":".join(digests)
 
     def check(self, inputs: tuple[object, ...], params: Mapping[str, object]) -> None:
         """Raise ``TypeError`` where a call with these inputs and parameters could not be made."""

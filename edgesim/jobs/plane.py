@@ -79,6 +79,9 @@ class Plane(Protocol):
             A job raised. What it does not concern stays pending.
         """
 
+    def close(self) -> None:
+        """Give back what the plane holds: processes, files. Values that are there can still be read."""
+
 
 @final
 class WorkPlane:
@@ -177,7 +180,7 @@ class WorkPlane:
             self._flushing = False
 
     def close(self) -> None:
-        """Give back what the executor holds: processes, files. Values that are there can still be read."""
+        """See ``Plane``."""
         self._executor.close()
 
     def demand(self, job: Job) -> None:
@@ -366,6 +369,9 @@ class TimingPlane:
 
     def flush(self) -> None:
         """See ``Plane``; there is nothing to run."""
+
+    def close(self) -> None:
+        """See ``Plane``; there is nothing to give back."""
 
 
 @final

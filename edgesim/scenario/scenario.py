@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import MinLen
 from pydantic import BeforeValidator, Field, model_validator
@@ -19,7 +19,7 @@ from edgesim.scenario.findings import found, several, wrong
 from edgesim.scenario.gateways import Gateway
 from edgesim.scenario.learners import LearnerSpec, LearnersType
 from edgesim.scenario.model import ModelSpec, Pretrain, Training
-from edgesim.scenario.units import PositiveSeconds
+from edgesim.scenario.units import Bytes, PositiveSeconds
 
 FORMAT = 1
 """Version of the scenario format that this edgesim reads."""
@@ -54,6 +54,17 @@ class Work(Spec):
     """How training is computed on this machine; changes no virtual time."""
 
     threads_per_job: PositiveWholeNumber = Field(default=1, description="torch threads a job computes with.")
+    executor: Literal["inline", "processes"] = Field(
+        default="inline", description="Where jobs are computed: in the process of the run, or in several."
+    )
+    workers: PositiveWholeNumber | None = Field(
+        default=None, description="Processes that compute jobs; by default one a core."
+    )
+    memory: Bytes = Field(
+        default=2 * 2**30,
+        description="What models and other results may take before virtual time waits for jobs.",
+        examples=["2 GiB"],
+    )
 
 
 class Scenario(Spec):

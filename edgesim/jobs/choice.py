@@ -1,0 +1,65 @@
+"""Which executor a run uses: a choice of names and numbers, and the executor that it stands for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import UserError
+from .executors import Executor, InlineExecutor
+
+ExecutorName = Literal["inline", "processes"]
+EXECUTORS: tuple[ExecutorName, ...] = ("inline", "processes")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where jobs are computed; changes no table.
+
+    Attributes
+    ----------
+    executor
+        ``inline``: in this process. ``processes``: in processes on this machine.
+    workers
+        How many processes, at least 1; None for one a core that this process may use.
+    """
+
+    executor: ExecutorName = "inline"
+    workers: int | None = None
+
+    def but(self, executor: str | None = None, workers: int | None = None) -> Choice:
+        """The same with what is given instead.
+
+        Raises
+        ------
+        UserError
+            There is no such executor, it takes no workers, or there are fewer than one.
+        """
+        name = self.executor if executor is None else _known(executor)
+        count = self.workers if workers is None else workers
+        if workers is not None and name == "inline":
+            raise UserError("--workers: an inline executor has none; choose --executor processes")
+        if count is not None and count < 1:
+            raise UserError(f"--workers {count}: at least one is needed")
+        return Choice(name, count)
+
+    def make(self, threads_per_job: int) -> Executor:
+        """Start the executor; whoever does closes it."""
+        if self.executor == "inline":
+            return InlineExecutor(threads_per_job)
+        from .processes import ProcessExecutor
+
+        return ProcessExecutor(self.workers or available_cores(), threads_per_job)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _known(name: str) -> ExecutorName:
+    for known in EXECUTORS:
+        if name == known:
+            return known
+    raise UserError(f"there is no executor {name!r}; known: {', '.join(EXECUTORS)}")

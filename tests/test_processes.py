@@ -1,0 +1,210 @@
+"""Jobs in processes: the same bits as in one, one copy of the data, and workers that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgesim.data import View, load_dataset
+from edgesim.errors import UserError, WorkFailure
+from edgesim.jobs import Handle, InlineExecutor, Label, ProcessExecutor, WorkPlane, job
+from edgesim.jobs.arithmetic import average, evaluate, initialise, train
+from edgesim.models import Architecture, State
+from edgesim.simulation import run
+from edgesim.testing import tiny_scenario
+
+LABEL = Label("fedavg", "camera-3", 12.5, "camera-3/train/7")
+CNN = Architecture.of("cnn", {"channels": [4], "dropout": 0.2}, input_shape=(1, 8, 8), classes=10)
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[ProcessExecutor]:
+    executor = ProcessExecutor(2)
+    yield executor
+    executor.close()
+
+
+@job
+def where(*after: object, mark: int) -> int:
+    return os.getpid()
+
+
+@job(light=True)
+def where_lightly() -> int:
+    return os.getpid()
+
+
+@job
+def die(*, only_once: str = "") -> int:
+    if only_once and os.path.exists(only_once):
+        return 7
+    if only_once:
+        Path(only_once).touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+class Awkward(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("lost on the way")
+
+
+@job
+def fail(*, awkwardly: bool) -> int:
+    raise Awkward(1, 2) if awkwardly else ZeroDivisionError("no such number")
+
+
+@job
+def first_of(state: State) -> State:
+    return {"first": state["all"][:1]}
+
+
+@job
+def many(*, count: int) -> State:
+    return {"all": torch.zeros(count)}
+
+
+@job
+def mapped(samples: tuple[torch.Tensor, torch.Tensor], *, mark: int) -> int:
+    with open("/proc/self/maps") as maps:
+        return sum("edgesim-data-" in line for line in maps)
+
+
+def federated(plane: WorkPlane) -> tuple[list[float], State]:
+    """Three rounds on digits: the losses of all evaluations, and the last weights."""
+    digits = load_dataset("digits")
+    model: Handle = plane.submit(initialise, architecture=CNN, seed=0, label=LABEL)
+    scores = []
+    for number in range(3):
+        trained = [
+            plane.submit(
+                train,
+                model,
+                View(digits, np.arange(50 * device, 50 * device + 30 + 7 * device)),
+                architecture=CNN,
+                epochs=2,
+                batch_size=16,
+                learning_rate=0.1,
+                seed=10 * number + device,
+                label=LABEL,
+            ).part("state")
+            for device in range(4)
+        ]
+        model = plane.submit(average, *trained, label=LABEL)
+        scores += [
+            plane.submit(evaluate, state, View(digits, np.arange(900, 1000)), architecture=CNN, label=LABEL)
+            for state in (model, *trained)
+        ]
+    return [score.value().loss_sum for score in scores], model.value()
+
+
+def test_results_are_the_same_to_the_bit_in_one_process_and_in_several(executor: ProcessExecutor) -> None:
+    scores, state = federated(WorkPlane(InlineExecutor()))
+    spread_scores, spread_state = federated(WorkPlane(executor))
+    assert scores == spread_scores
+    assert all(torch.equal(state[name], spread_state[name]) for name in state)
+
+
+def test_jobs_run_in_all_processes_and_light_ones_in_this(executor: ProcessExecutor) -> None:
+    plane = WorkPlane(executor)
+    handles = [plane.submit(where, mark=mark, label=LABEL) for mark in range(40)]
+    light = plane.submit(where_lightly, label=LABEL)
+    assert len({handle.value() for handle in handles} - {os.getpid()}) == 2
+    assert light.value() == os.getpid()
+
+
+def test_workers_map_a_data_set_that_is_written_once(executor: ProcessExecutor) -> None:
+    plane, digits = WorkPlane(executor), load_dataset("digits")
+    handles = [plane.submit(mapped, View(digits, np.arange(5)), mark=mark, label=LABEL) for mark in range(4)]
+    assert {handle.value() for handle in handles} == {1}
+
+
+def test_a_tensor_travels_without_the_storage_that_it_is_a_part_of(executor: ProcessExecutor) -> None:
+    from edgesim.jobs import Returned
+    from edgesim.jobs.wire import pack_outcomes
+
+    part = torch.zeros(1_000_000)[:1]
+    assert len(pack_outcomes([Returned(part)])) < 10_000
+    plane = WorkPlane(executor)
+    state = plane.submit(first_of, plane.submit(many, count=1000, label=LABEL), label=LABEL).value()
+    assert state["first"].untyped_storage().nbytes() == 4
+
+
+@pytest.mark.parametrize("awkwardly", [False, True], ids=["plain", "that cannot be pickled"])
+def test_what_a_job_raises_in_a_worker_is_told_with_its_traceback(executor: ProcessExecutor, awkwardly: bool) -> None:
+    handle = WorkPlane(executor).submit(fail, awkwardly=awkwardly, label=LABEL)
+    reason = r"Awkward: lost on the way" if awkwardly else r"ZeroDivisionError: no such number"
+    with pytest.raises(
+        WorkFailure, match=rf"'fedavg', camera-3, at 12.5 s, job camera-3/train/7: .*{reason}"
+    ) as caught:
+        handle.value()
+    assert "in fail" in "".join(caught.value.__cause__.__notes__)  # type: ignore[union-attr]
+
+
+def test_a_worker_that_dies_is_a_failure_of_its_job_alone(executor: ProcessExecutor) -> None:
+    plane = WorkPlane(executor)
+    before = [plane.submit(where, mark=mark, label=LABEL) for mark in range(3)]
+    deadly = plane.submit(die, label=LABEL._replace(node="camera-9", what="camera-9/train/1"))
+    after = [plane.submit(where, mark=10 + mark, label=LABEL) for mark in range(3)]
+    with pytest.raises(WorkFailure, match=r"camera-9, at 12.5 s, job camera-9/train/1: WorkerDied: .*died again"):
+        deadly.value()
+    assert all(handle.value() for handle in (*before, *after))
+
+
+def test_a_job_whose_worker_was_killed_once_is_repeated(executor: ProcessExecutor, tmp_path: Path) -> None:
+    assert WorkPlane(executor).submit(die, only_once=str(tmp_path / "died"), label=LABEL).value() == 7
+
+
+def test_the_files_of_data_sets_go_with_the_executor() -> None:
+    executor = ProcessExecutor(1)
+    plane = WorkPlane(executor)
+    plane.submit(mapped, View(load_dataset("digits"), np.arange(5)), mark=0, label=LABEL).value()
+    folders = executor.data_folder
+    assert len(list(folders.iterdir())) == 2
+    plane.close()
+    assert not folders.exists()
+
+
+def test_there_is_at_least_one_process() -> None:
+    with pytest.raises(ValueError, match="at least one process, not 0"):
+        ProcessExecutor(0)
+
+
+# Runs
+
+
+def test_a_run_has_the_same_tables_in_one_process_and_in_several(tmp_path: Path) -> None:
+    scenario = tiny_scenario(model={"name": "mlp", "hidden": [8], "dropout": 0.1})
+
+    def tables(executor: str, workers: int | None) -> dict[str, bytes]:
+        names = ["fedavg", "on_device", "cloud_only"]
+        out = tmp_path / f"{executor}-{workers}"
+        folder = run(scenario, learners=names, seeds=[3], out=out, executor=executor, workers=workers)
+        return {file.name: file.read_bytes() for file in (folder / "tables").iterdir()}
+
+    inline = tables("inline", None)
+    assert len(inline) >= 8
+    assert tables("processes", 1) == inline
+    assert tables("processes", 2) == inline
+
+
+@pytest.mark.parametrize(
+    ("executor", "workers", "message"),
+    [
+        ("proceses", None, "there is no executor 'proceses'; known: inline, processes"),
+        ("inline", 2, "--workers: an inline executor has none; choose --executor processes"),
+        ("processes", 0, "--workers 0: at least one is needed"),
+    ],
+)
+def test_an_executor_that_does_not_exist_is_refused_before_anything_runs(
+    executor: str, workers: int | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(tiny_scenario(), learners=["on_device"], out=tmp_path / "run", executor=executor, workers=workers)
+    assert not (tmp_path / "run").exists()
