@@ -194,6 +194,8 @@ def _run_one(
     if quiet:
         typer.echo(str(path))
         return
+    if scenario.description:
+        typer.echo(f"{scenario.description}\n")
     _show(path)
 
 
