@@ -10,9 +10,7 @@ from torch import nn
 
 def sized(input_shape: Sequence[int], classes: int, width: int) -> nn.Module:
     """One hidden layer of this width."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(math.prod(input_shape), width), nn.ReLU(), nn.Linear(width, classes)
-    )
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), width), nn.ReLU(), nn.Linear(width, classes))
 
 
 def narrow(input_shape: Sequence[int], classes: int) -> nn.Module:
