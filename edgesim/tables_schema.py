@@ -268,19 +268,24 @@ _TABLES = (
     ),
     Table(
         "serving",
-        "A row a stretch of time during which a device's requests were served in one way.",
+        "A row a stretch of time during which a device's requests were served in one way. Those waiting at its start "
+        "and those made are served, unserved, or waiting at its end.",
         (
             _text("device", "the device"),
             _number("start_s", "from"),
             _number("end_s", "to"),
             _text("mode", "`device` or `cloud`"),
             _number("requests", "requests made"),
-            _number("served", "requests answered"),
-            _number("unserved", "requests that found no connection"),
-            _number("latency_p50_s", "median time from request to answer", missing=True),
+            _number("served", "requests answered, those waiting at the start among them"),
+            _number("unserved", "requests that found no connection, or waited when the device left"),
+            _number("waiting", "requests not answered yet at the end: on the way, or in a backlog"),
+            _number(
+                "latency_mean_s", "mean time from request to answer, of those made with a connection", missing=True
+            ),
+            _number("latency_p50_s", "its median", missing=True),
             _number("latency_p95_s", "its 95th percentile", missing=True),
             _number("latency_p99_s", "its 99th percentile", missing=True),
-            _number("up_bytes", "bytes of the requests"),
+            _number("up_bytes", "bytes of the requests that were answered"),
             _number("down_bytes", "bytes of the answers"),
         ),
     ),

@@ -146,7 +146,7 @@ def test_bytes_are_those_of_transfers_and_of_requests(tables: WorldTables) -> No
     for direction, sent in (("up", 10.0), ("up", 5.0), ("down", 3.0), ("peer", 1.0)):
         tables.add("transfers", **{**blank, "direction": direction, "sent_bytes": sent})
     served = tables.adder("serving")
-    served("x", 0.0, 1.0, "cloud", 2.0, 2.0, 0.0, 0.1, 0.1, 0.1, 100.0, 200.0)
+    served("x", 0.0, 1.0, "cloud", 2.0, 2.0, 0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 100.0, 200.0)
     assert tally.sent_bytes == {"up": 115.0, "down": 203.0, "peer": 1.0}
 
 

@@ -361,11 +361,14 @@ def test_served_from_the_cloud_accuracy_is_the_clouds_and_every_request_costs_by
     assert serving["requests"].tolist() == [120.0] * 4
     assert serving["unserved"].tolist() == [0.0, 0.0, 120.0, 0.0]
     sample_bytes = 8 * 4 + 1  # eight float32 features and a label
-    assert serving["up_bytes"].tolist() == [0.0, 120.0 * sample_bytes, 0.0, 120.0 * sample_bytes]
+    assert (serving["served"] + serving["unserved"]).sum() + serving["waiting"].iloc[-1] == pytest.approx(480.0)
+    in_cloud = serving[serving["mode"] == "cloud"]
+    assert in_cloud["up_bytes"].tolist() == pytest.approx((in_cloud["served"] * sample_bytes).tolist())
     forward_flops = 2 * (8 * 8 + 8 * 4)
-    on_device, in_cloud = serving["latency_p50_s"].iloc[0], serving["latency_p99_s"].iloc[1]
-    assert on_device == pytest.approx(forward_flops / 1e6)
-    assert in_cloud == pytest.approx(0.2 + sample_bytes / 1000 + forward_flops / 1e9 + 100 / 1000)
+    answer_s = 0.2 + sample_bytes / 1000 + forward_flops / 1e9 + 100 / 1000
+    assert serving["latency_p50_s"].iloc[0] == pytest.approx(forward_flops / 1e6)
+    assert serving["latency_p50_s"].iloc[1] == pytest.approx(answer_s)  # the links are busy for a quarter of the time
+    assert serving["latency_mean_s"].iloc[1] > answer_s
 
 
 def test_weights_sent_as_fp16_cost_half_and_lose_precision() -> None:

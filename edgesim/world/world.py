@@ -31,7 +31,7 @@ from .presence import Comings, together
 from .priorities import ENVIRONMENT, LEARNER
 from .recorder import Recorder
 from .schedule import Clock, call_at
-from .serving import Requests
+from .serving import Serving
 from .verbs import Gather
 
 if TYPE_CHECKING:
@@ -90,7 +90,6 @@ class World:
         self._informed: dict[
             tuple[int, str], tuple[object, bool]
         ] = {}  # (map of a lineage, cohort) -> that map, whether
-        self._requests: dict[int, Requests] = {}
         self.cloud = Cloud(self, environment.cloud)
         self.gateways = {name: Gateway(self.network, name, hardware) for name, hardware in environment.gateways.items()}
         behind = {
@@ -113,7 +112,7 @@ class World:
                 self.devices[index].start_away(cause)
             self._comings.add(index, changes)
         self.recorder.start(self.devices, model, self.weight_bytes(model.architecture))
-        self._open_requests()
+        self._serving = Serving(self)
         for device in self.devices:
             self.observe(device, "start")
         self._schedule()
@@ -261,14 +260,12 @@ class World:
 
     def serving_changed(self, device: Device) -> None:
         """What answers a device's requests, or whether anything can, is about to change."""
-        requests = self._requests.get(device.index)
-        if requests is not None:
-            requests.close_interval(self.env.now)
+        self._serving.changing(device, self.env.now)
 
     def close(self) -> None:
         """Record what is unfinished at the horizon, and the totals."""
+        self._serving.close(self.env.now)
         for device in self.devices:
-            self.serving_changed(device)
             device.close()
         self.cloud.close()
         self.recorder.energy(self.devices)
@@ -361,11 +358,6 @@ class World:
                 return reached
             self._informed[key] = (phases, reached)  # the map is kept, so its id stays its own
         return self._informed[key][1]
-
-    def _open_requests(self) -> None:
-        for device in self.devices:
-            if device.hardware.requests is not None:
-                self._requests[device.index] = Requests(self, device)
 
 
 def _cells(evaluation: Any) -> tuple[int, float | None, float | None]:
