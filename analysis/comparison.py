@@ -93,10 +93,12 @@ class ScenarioComparison:
     def pareto(self) -> pd.DataFrame:
         """Which learners no other one beats in both accuracy and a cost: a row a learner, a column a cost.
 
-        By the estimates, not by their intervals. All false in a column that was not measured.
+        By the estimates, not by their intervals. All false in a column that was not measured. Oracles are bounds and
+        take no part, unless there is nothing else.
         """
         values = summary.wide(self.run.estimates, intervals=False)
-        fronts = {cost: pareto_front(values, "accuracy", cost) for cost in COSTS}
+        rivals = values.loc[self.run.rivals]
+        fronts = {cost: pareto_front(rivals, "accuracy", cost) for cost in COSTS}
         return pd.DataFrame(
             {cost: [learner in front for learner in values.index] for cost, front in fronts.items()}, values.index
         )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.formatting import quantity
-from analysis.metrics import Metric, Unit
+from analysis.metrics import Unit
 from analysis.run import Run, load_many
 from edgesim.tables import UserError
 
@@ -54,12 +54,6 @@ def widths(learners: Sequence[str]) -> dict[str, float]:
     """Return a line width for each learner, the first the widest: lines that lie on one another stay visible."""
     count = max(1, len(learners) - 1)
     return {name: 3.4 - 1.6 * place / count for place, name in enumerate(learners)}
-
-
-def axis_title(metric: Metric) -> str:
-    """Return a metric's title, saying of traffic that it is bytes."""
-    traffic = metric.unit == "bytes" and "memory" not in metric.name
-    return f"bytes, {metric.title}" if traffic else metric.title
 
 
 def note(ax: Axes, text: str) -> None:

@@ -15,7 +15,6 @@ from analysis.figure_style import (
     DRIFT,
     Runs,
     amounts,
-    axis_title,
     canvas,
     dress,
     legend_above,
@@ -26,7 +25,7 @@ from analysis.figure_style import (
     time_unit,
     widths,
 )
-from analysis.metrics import METRICS
+from analysis.metrics import METRICS, axis_title
 from analysis.palette import colours
 from analysis.summary import wide
 from analysis.survival import curve
@@ -121,7 +120,8 @@ def plot_pareto(runs: Runs, ax: Axes | None = None, *, cost: str = "both_ways_by
             label=label,
             zorder=3,
         )
-    front = known.loc[pareto_front(known, "accuracy", cost)].sort_values([cost, "accuracy"])
+    rivals = known.loc[[learner for learner in run.rivals if learner in known.index]]  # oracles are bounds
+    front = rivals.loc[pareto_front(rivals, "accuracy", cost)].sort_values([cost, "accuracy"])
     ax.plot(front[cost], front["accuracy"], color=DRIFT, linestyle=":", linewidth=1.2, zorder=2)
     amounts(ax, METRICS[cost].unit, axis="x")
     percent(ax)

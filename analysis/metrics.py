@@ -257,6 +257,12 @@ HEADLINE = (
 """What a table in the terminal shows, unless told otherwise."""
 
 
+def axis_title(metric: Metric) -> str:
+    """Return a metric's title, saying of traffic that it is bytes."""
+    traffic = metric.unit == "bytes" and "memory" not in metric.name
+    return f"bytes, {metric.title}" if traffic else metric.title
+
+
 def check_metrics(names: Iterable[str]) -> None:
     """Refuse names of metrics that do not exist.
 

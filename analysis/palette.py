@@ -42,10 +42,14 @@ def colours(learners: Sequence[str]) -> dict[str, str]:
 def on_dark(colour: str) -> str:
     """Return the same hue for dark ground: mixed with as much white as ``DARK_CONTRAST`` needs, if any.
 
-    >>> on_dark("#e69f00"), on_dark("#0072b2")
-    ('#e69f00', '#3690c2')
+    Greys are turned round first, so that black becomes white and two greys stay apart.
+
+    >>> on_dark("#e69f00"), on_dark("#0072b2"), on_dark("#000000")
+    ('#e69f00', '#3690c2', '#ffffff')
     """
     parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    if len(set(parts)) == 1:
+        parts = [255 - part for part in parts]
     for share in range(101):
         mixed = "#" + "".join(f"{round(part + (255 - part) * share / 100):02x}" for part in parts)
         if contrast(mixed, DARK_GROUND) >= DARK_CONTRAST:

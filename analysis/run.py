@@ -102,6 +102,11 @@ class Run:
         return list(dict.fromkeys(self.worlds.loc[self.worlds["oracle"], "learner"]))
 
     @property
+    def rivals(self) -> list[str]:
+        """The learners that may be compared with one another: all but oracles, or all where there are only oracles."""
+        return [learner for learner in self.learners if learner not in self.oracles] or self.learners
+
+    @property
     def params(self) -> dict[str, dict[str, Any]]:
         """What the manifests say of each learner."""
         return {label: facts for manifest in self.manifests for label, facts in manifest["learners"].items()}

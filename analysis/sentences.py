@@ -25,11 +25,34 @@ def sentences(part: ScenarioComparison, *, named: bool = False) -> Iterator[str]
         yield start + sentence
 
 
+def question(part: ScenarioComparison) -> str:
+    """Say what a scenario asks: how many devices, what happens to their data, among which learners to choose."""
+    run = part.run
+    devices = run.availability["device"].nunique()
+    fleet = f"{devices:,} device{'s' if devices != 1 else ''}"
+    drifts = run.drifts.loc[run.drifts["opens_episode"], "name"].nunique()
+    change = f"through {drifts} drift{'s' if drifts != 1 else ''}" if drifts else "without any drift"
+    if not run.learners or not devices:
+        return f"{run.label}: nothing was run yet"
+    if len(run.learners) == 1:
+        return f"How well does {run.learners[0]} serve {fleet} {change}, and at what cost?"
+    return f"Which of {len(run.learners)} learners serves {fleet} best {change}, and at what cost?"
+
+
+def answer(part: ScenarioComparison) -> str:
+    """Say in one sentence what the numbers support about accuracy, or why they support nothing."""
+    if not part.run.learners:
+        return "Nothing was run."
+    if part.run.timing_only:
+        return "Timing only: nothing was trained, so accuracy and recovery were not measured."
+    return next(_most_accurate(part), "Accuracy was not measured.")
+
+
 def _sentences(part: ScenarioComparison) -> Iterator[str]:
     if not part.run.learners:
         yield "Nothing was run."
         return
-    yield _what(part)
+    yield extent(part)
     yield from _limits(part)
     yield from _most_accurate(part)
     yield from _against_baseline(part)
@@ -38,7 +61,8 @@ def _sentences(part: ScenarioComparison) -> Iterator[str]:
     yield from _trouble(part)
 
 
-def _what(part: ScenarioComparison) -> str:
+def extent(part: ScenarioComparison) -> str:
+    """Say how much was run."""
     run = part.run
     learners = f"{len(run.learners)} learner{'s' if len(run.learners) > 1 else ''}"
     seeds = f"{len(run.seeds)} seeds" if len(run.seeds) > 1 else "one seed"
@@ -63,7 +87,7 @@ def _limits(part: ScenarioComparison) -> Iterator[str]:
 
 
 def _most_accurate(part: ScenarioComparison) -> Iterator[str]:
-    ranked = _ranked(part, "accuracy", part.run.learners)
+    ranked = _ranked(part, "accuracy", part.run.rivals)
     if not ranked:
         return
     best, top = ranked[-1]
@@ -136,7 +160,8 @@ def _bytes(part: ScenarioComparison) -> Iterator[str]:
     front = [learner for learner, on in zip(part.pareto.index, part.pareto["both_ways_bytes"], strict=True) if on]
     if front:
         names = _list(front, "or")
-        yield f"By these estimates no other learner is both more accurate and cheaper in bytes than {names}."
+        apart = ", oracles apart," if len(part.run.rivals) < len(part.run.learners) else ""
+        yield f"By these estimates{apart} no other learner is both more accurate and cheaper in bytes than {names}."
 
 
 def _trouble(part: ScenarioComparison) -> Iterator[str]:
