@@ -125,7 +125,7 @@ function recoveryChart(scenario, width) {
     layout: {
       annotations: width >= 640 ? endLabels(ends, [-0.02, 1.02], 350) : [],
       margin: roomForLabels(width),
-      xaxis: { title: { text: `time since the drift (${unitName})`, standoff: 8 }, rangemode: "tozero", range: [0, (longest / unit) * 1.02] },
+      xaxis: { title: { text: `time since the drift (${unitName})`, standoff: 8 }, unifiedhovertitle: { text: `%{x:.4~g} ${unitName}` }, rangemode: "tozero", range: [0, (longest / unit) * 1.02] },
       yaxis: { range: [-0.02, 1.02], tickformat: ".0%", title: { text: "not yet recovered" } },
     },
     empty: emptyText(scenario, drawn.length, "No drift cost measured accuracy, so there is no recovery to time."),

@@ -81,6 +81,7 @@ class Chart {
     const [from, to] = zoom || [0, facts.horizon];
     layout.xaxis.range = [from / unit, to / unit];
     layout.xaxis.title = { text: `time (${unitName})`, standoff: 8 };
+    layout.xaxis.unifiedhovertitle = { text: `%{x:.4~g} ${unitName}` };
   }
 
   wire() {
