@@ -7,7 +7,6 @@ world. A learner with arithmetic of its own writes its own job, most likely arou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isfinite, nan
 
 import torch
@@ -17,10 +16,14 @@ from torch.nn import functional
 from ..errors import UserError
 from ..models import Architecture, State, initial_state, seeded_torch
 from ..seeds import stream_seed
+from . import stacked
 from .batching import batches, micro_batch
 from .bench import Batch, Bench, bench, is_finite
-from .function import job
+from .function import Fused, job
 from .optimizers import optimizer as make_optimizer
+from .shapes import EVALUATION_ROWS, evaluation_path, training_path
+from .trained import Evaluation, Trained
+from .trained import weights as weights_of
 
 __all__ = [
     "Batch",
@@ -39,67 +42,20 @@ __all__ = [
     "transcode",
 ]
 
-EVALUATION_BATCH = 128
-"""Samples that are evaluated at a time: more are slower on CPUs, whose caches they leave. Changes a result's
-last bits, so it is no setting."""
-
-_CODE = ("edgesim.jobs.batching", "edgesim.jobs.bench", "edgesim.jobs.optimizers", "edgesim.models")
+_CODE = (
+    "edgesim.jobs.batching",
+    "edgesim.jobs.bench",
+    "edgesim.jobs.optimizers",
+    "edgesim.jobs.shapes",
+    "edgesim.jobs.stacked",
+    "edgesim.jobs.stacked_optimizers",
+    "edgesim.jobs.trained",
+    "edgesim.models",
+)
 _DATA = "edgesim.data"
 
 BatchLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """The mean loss of a network on a batch: ``loss(module, x, y)``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What training gives.
-
-    Attributes
-    ----------
-    state
-        The weights.
-    loss
-        Mean loss over the samples of the last epoch, while they were trained on; NaN without samples or
-        epochs, and where training diverged.
-    steps
-        Optimizer steps made.
-    diverged
-        Whether the loss or a weight became infinite or NaN. Training stops at the first such loss.
-    """
-
-    state: State
-    loss: float
-    steps: int
-    diverged: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How good a model is on some samples: sums, so that several can be added up.
-
-    Attributes
-    ----------
-    correct
-        Samples whose class got the largest logit.
-    loss_sum
-        Cross-entropy, summed over the samples.
-    samples
-        How many there were.
-    """
-
-    correct: int
-    loss_sum: float
-    samples: int
-
-    @property
-    def accuracy(self) -> float:
-        """Share of correct samples; NaN without samples."""
-        return self.correct / self.samples if self.samples else nan
-
-    @property
-    def loss(self) -> float:
-        """Mean cross-entropy; NaN without samples."""
-        return self.loss_sum / self.samples if self.samples else nan
 
 
 @job(depends=_CODE)
@@ -108,7 +64,7 @@ def initialise(*, architecture: Architecture, seed: int) -> State:
     return initial_state(architecture, seed)
 
 
-@job(depends=(*_CODE, _DATA))
+@job(depends=(*_CODE, _DATA), fused=Fused(training_path, stacked.train))
 def train(
     state: State | Trained,
     *views: Batch,
@@ -152,10 +108,10 @@ def train(
     """
     filled = [view for view in views if view[0].shape[0]]
     if not filled or epochs == 0:
-        return Trained(_weights(state), nan, 0)
+        return Trained(weights_of(state), nan, 0)
     x, y = filled[0] if len(filled) == 1 else tuple(map(torch.cat, zip(*filled, strict=True)))
     tool = bench(architecture)
-    tool.load(_weights(state))
+    tool.load(weights_of(state))
     parameters = tool.train(trainable)
     mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate, weight_decay=weight_decay)
     return descend(
@@ -267,19 +223,19 @@ def _part_loss(module: nn.Module, norms: Sequence[nn.Module], x: Tensor, y: Tens
             layer.train()
 
 
-@job(depends=(*_CODE, _DATA))
+@job(depends=(*_CODE, _DATA), fused=Fused(evaluation_path, stacked.evaluate))
 def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) -> Evaluation:
     """Count on the samples of all views how often a network is right, and sum its cross-entropy."""
     tool = bench(architecture)
-    tool.load(_weights(state))
+    tool.load(weights_of(state))
     tool.evaluate()
     correct, samples = 0, 0
     loss_sum = 0.0
     with torch.inference_mode(), seeded_torch(0):  # evaluation draws nothing; a user's network might
         for x, y in views:
-            for start in range(0, len(x), EVALUATION_BATCH):
-                labels = y[start : start + EVALUATION_BATCH]
-                logits = tool.module(x[start : start + EVALUATION_BATCH])  # (sample, class)
+            for start in range(0, len(x), EVALUATION_ROWS):
+                labels = y[start : start + EVALUATION_ROWS]
+                logits = tool.module(x[start : start + EVALUATION_ROWS])  # (sample, class)
                 loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
                 correct += int((logits.argmax(1) == labels).sum())
                 samples += len(labels)
@@ -307,11 +263,11 @@ def average(*states: State | Trained, weights: Sequence[float] | None = None) ->
         raise ValueError(f"{len(states)} states and {len(shares)} weights: one for each, at least one")
     if min(shares) < 0 or not 0 < sum(shares) < float("inf"):
         raise ValueError(f"weights must be at least 0, not all 0, and finite: {shares}")
-    first = _weights(states[0])
+    first = weights_of(states[0])
     names = [name for name, tensor in first.items() if tensor.is_floating_point()]
     mean: list[Tensor] = []
     so_far = 0.0
-    for state, share in zip(map(_weights, states), shares, strict=True):
+    for state, share in zip(map(weights_of, states), shares, strict=True):
         if state.keys() != first.keys():
             raise ValueError("states to average must be of one network")
         if not share:
@@ -332,9 +288,5 @@ def transcode(state: State | Trained, *, codec: str) -> State:
         raise UserError(f"codec: there is no codec {codec!r}")
     return {
         name: tensor.to(narrow).to(tensor.dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in _weights(state).items()
+        for name, tensor in weights_of(state).items()
     }
-
-
-def _weights(state: State | Trained) -> State:
-    return state.state if isinstance(state, Trained) else state

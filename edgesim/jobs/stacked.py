@@ -1,0 +1,365 @@
+"""Fully connected networks side by side: one batched matrix product a layer trains or evaluates all of them.
+
+Every network is an element of a stack; ``torch.bmm`` computes each with the arithmetic that it would use for it alone.
+A batch of samples is filled up with rows of zeros to a multiple of ``ROWS``, which depends on its own number of samples
+and on nothing else. So the bits of an element depend on that element: not on what stands beside it, nor on how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from math import isfinite, nan, prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..models import Architecture, State, build
+from .batching import batches
+from .bench import Batch
+from .function import Element
+from .shapes import EVALUATION_ROWS
+from .stacked_optimizers import StackedOptimizer, stacked_optimizer
+from .trained import Evaluation, Trained, weights
+
+ROWS = 8
+"""Samples are filled up to a multiple of so many: more jobs have batches of one size, at the cost of a few zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A network of linear layers: the names and shapes of its weights (outgoing, incoming) and biases, in order."""
+
+    weights: tuple[str, ...]
+    biases: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    names: tuple[str, ...]
+
+    @property
+    def features(self) -> int:
+        """Numbers in a sample."""
+        return self.shapes[0][1]
+
+    @property
+    def classes(self) -> int:
+        """Logits of a sample."""
+        return self.shapes[-1][0]
+
+    def mistake(self, state: State, batches: Sequence[Batch]) -> ValueError | None:
+        """What is wrong with weights or samples that are not of this network; labels are looked at by ``strange``."""
+        if tuple(state) != self.names and state.keys() != set(self.names):
+            strange = sorted(state.keys() ^ set(self.names))
+            return ValueError(f"these weights are not of this network: {', '.join(strange[:3])}, {len(strange)} in all")
+        for name, shape in zip(self.weights, self.shapes, strict=True):
+            if state[name].shape != shape:
+                return ValueError(f"these weights are not of this network: {name} is {tuple(state[name].shape)}")
+        for x, _ in batches:
+            if prod(x.shape[1:]) != self.features:
+                return ValueError(f"a sample has {prod(x.shape[1:])} numbers, and the network takes {self.features}")
+        return None
+
+    def strange(self, labels: Tensor) -> ValueError | None:
+        """What is wrong with labels that the network does not know."""
+        low, high = (int(label) for label in labels.aminmax())
+        if low >= 0 and high < self.classes:
+            return None
+        return ValueError(f"labels go from {low} to {high}, and there are {self.classes} classes")
+
+
+@lru_cache(maxsize=64)
+def layout(architecture: Architecture) -> Layout:
+    """The layout of a network of linear layers with ReLU between them."""
+    layers = [(name, layer) for name, layer in build(architecture).named_modules() if isinstance(layer, nn.Linear)]
+    weights = tuple(f"{name}.weight" for name, _ in layers)
+    biases = tuple(f"{name}.bias" for name, _ in layers)
+    shapes = tuple((layer.out_features, layer.in_features) for _, layer in layers)
+    return Layout(weights, biases, shapes, tuple(name for pair in zip(weights, biases, strict=True) for name in pair))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An element: where in the batch it stands, and what is computed of what."""
+
+    place: int
+    state: State
+    samples: list[Batch]  # none of them empty
+    seed: int | None
+
+
+def _checked(shape: Layout, elements: Sequence[Element], results: list[Any]) -> list[_Given]:
+    """The elements that can be computed; of the others, ``results`` takes what is wrong."""
+    given = []
+    for place, ((state, *views), seed) in enumerate(elements):
+        element = _Given(place, weights(state), [view for view in views if view[1].shape[0]], seed)
+        if (mistake := shape.mistake(element.state, element.samples)) is None:
+            given.append(element)
+        else:
+            results[place] = mistake
+    labels = [y for element in given for _, y in element.samples]
+    if not labels or shape.strange(torch.cat(labels)) is None:
+        return given
+    for element in given:
+        mistakes = [mistake for _, y in element.samples if (mistake := shape.strange(y)) is not None]
+        if mistakes:
+            results[element.place] = mistakes[0]
+    return [element for element in given if not isinstance(results[element.place], ValueError)]
+
+
+# Training -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Job:
+    """An element of a stack that is trained."""
+
+    place: int
+    state: State
+    x: Tensor  # (sample, feature)
+    y: Tensor  # (sample,)
+    cut: tuple[tuple[int, int], ...]
+    shuffler: torch.Generator
+    loss: float = 0.0
+    diverged: Trained | None = None
+
+
+def train(
+    elements: Sequence[Element],
+    *,
+    architecture: Architecture,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    optimizer: str = "sgd",
+    weight_decay: float = 0.0,
+    accumulate: int = 1,
+    trainable: None = None,
+) -> list[Trained | Exception]:
+    """Train networks side by side; see ``arithmetic.train``, whose results these are but for rounding.
+
+    Raises
+    ------
+    ValueError
+        Accumulation, or only some of the parameters: such jobs are not fused.
+    """
+    if accumulate != 1 or trainable is not None:
+        raise ValueError("networks side by side are trained as wholes, without accumulation")
+    shape = layout(architecture)
+    results: list[Trained | Exception] = [Trained({}, nan, 0)] * len(elements)
+    jobs: list[_Job] = []
+    for given in _checked(shape, elements, results):
+        if not given.samples or epochs == 0:
+            results[given.place] = Trained(given.state, nan, 0)
+            continue
+        xs, ys = zip(*given.samples, strict=True)
+        x, y = (xs[0], ys[0]) if len(xs) == 1 else (torch.cat(xs), torch.cat(ys))
+        assert given.seed is not None
+        shuffler = torch.Generator().manual_seed(given.seed)
+        jobs.append(_Job(given.place, given.state, x.flatten(1), y, batches(y.shape[0], batch_size), shuffler))
+    jobs.sort(key=lambda job: -job.y.shape[0])  # whose batches are of one size stand together, at every step
+    if jobs:
+        with torch.no_grad():
+            stack = _Stack(shape, jobs, stacked_optimizer(optimizer, learning_rate, weight_decay))
+            for epoch in range(epochs):
+                stack.train_epoch(epoch)
+            for job, result in zip(jobs, stack.results(epochs), strict=True):
+                results[job.place] = result
+    return results
+
+
+class _Stack:
+    """Networks that are trained together, those with the most samples first."""
+
+    def __init__(self, shape: Layout, jobs: Sequence[_Job], mover: StackedOptimizer) -> None:
+        self._shape = shape
+        self._jobs = jobs
+        self._mover = mover
+        self._weights = [_stacked([job.state[name] for job in jobs]) for name in shape.weights]  # (job, out, in)
+        self._biases = [_stacked([job.state[name] for job in jobs]).unsqueeze(1) for name in shape.biases]
+        mover.begin([*self._weights, *self._biases], [len(job.cut) for job in jobs])
+        zeros = torch.zeros(1, shape.features), torch.zeros(1, dtype=torch.int64)
+        self._x = torch.cat([*(job.x for job in jobs), zeros[0]])  # the last row fills up batches
+        self._y = torch.cat([*(job.y for job in jobs), zeros[1]])
+        sizes = np.zeros((len(jobs), len(jobs[0].cut)), np.int64)
+        for place, job in enumerate(jobs):
+            sizes[place, : len(job.cut)] = [stop - start for start, stop in job.cut]
+        self._sizes = sizes  # (job, step)
+        within = np.arange(_filled(int(sizes.max()))) < sizes[:, :, None]
+        shares = within / np.maximum(sizes, 1)[:, :, None]
+        self._shares = torch.from_numpy(shares.astype(np.float32))  # of a row in the mean loss: (job, step, row)
+        self._runs = [list(_runs(sizes[:, step])) for step in range(sizes.shape[1])]
+
+    def train_epoch(self, epoch: int) -> None:
+        """Train every network on all of its samples once."""
+        rows = torch.from_numpy(self._shuffled())  # (job, step, row)
+        losses = np.zeros(self._sizes.shape, np.float32)
+        for step, runs in enumerate(self._runs):
+            for first, last, filled in runs:
+                chosen = rows[first:last, step, :filled].reshape(-1)
+                x = self._x[chosen].view(last - first, filled, -1)
+                y = self._y[chosen].view(last - first, 1, filled)
+                shares = self._shares[first:last, step, :filled].unsqueeze(1)
+                losses[first:last, step] = self._step(slice(first, last), x, y, shares, epoch, step)
+        means = (losses.astype(np.float64) * self._sizes).sum(1)
+        for job, total in zip(self._jobs, means.tolist(), strict=True):
+            job.loss = total / job.y.shape[0]
+
+    def results(self, epochs: int) -> Iterator[Trained]:
+        """What each network has become."""
+        stacks = [*self._weights, *(bias.squeeze(1) for bias in self._biases)]
+        finite = isfinite(sum(float(stack.sum()) for stack in stacks))
+        names = [*self._shape.weights, *self._shape.biases]
+        columns = [dict(zip(names, state, strict=True)) for state in zip(*map(torch.unbind_copy, stacks), strict=True)]
+        for job, unsorted in zip(self._jobs, columns, strict=True):
+            if job.diverged is not None:
+                yield job.diverged
+                continue
+            state = {name: unsorted[name] for name in self._shape.names}
+            sound = finite or all(bool(tensor.isfinite().all()) for tensor in state.values())
+            yield Trained(state, job.loss, epochs * len(job.cut), diverged=not sound)
+
+    def _shuffled(self) -> npt.NDArray[np.int64]:
+        """The rows of each job's batches, in an order drawn anew; the row of zeros where a batch is filled up."""
+        rows = np.full((*self._sizes.shape, self._shares.shape[2]), self._x.shape[0] - 1)
+        begin = 0
+        for place, job in enumerate(self._jobs):
+            order = torch.randperm(job.y.shape[0], generator=job.shuffler).numpy() + begin
+            for step, (start, stop) in enumerate(job.cut):
+                rows[place, step, : stop - start] = order[start:stop]
+            begin += order.shape[0]
+        return rows
+
+    def _step(self, run: slice, x: Tensor, y: Tensor, shares: Tensor, epoch: int, step: int) -> npt.NDArray[np.float32]:
+        """One optimizer step of the jobs of a run; their mean losses."""
+        weights = [weight[run] for weight in self._weights]
+        biases = [bias[run] for bias in self._biases]
+        activations = [x]  # (job, row, feature)
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            activations.append(torch.baddbmm(bias, activations[-1], weight.transpose(1, 2)).relu_())
+        # (job, class, row): over rows that lie side by side the softmax takes a tenth of the time.
+        logits = torch.baddbmm(biases[-1].transpose(1, 2), weights[-1], activations[-1].transpose(1, 2))
+        log_probabilities = logits.log_softmax(1)
+        picked = log_probabilities.gather(1, y)
+        losses: npt.NDArray[np.float32] = -(picked * shares).squeeze(1).numpy().sum(1)
+        if not np.isfinite(losses).all():
+            self._stop(run, losses, epoch, step)
+        slope = log_probabilities.exp_()  # of the mean loss by the logits
+        slope.scatter_add_(1, y, torch.full_like(picked, -1.0))
+        slope *= shares
+        self._mover.next(run, epoch, step)
+        slope = slope.transpose(1, 2)  # (job, row, class)
+        for place in range(len(weights) - 1, -1, -1):
+            below = None
+            if place:
+                below = torch.bmm(slope, weights[place])
+                below *= activations[place] > 0
+            self._mover.move_by_product(place, slope.transpose(1, 2), activations[place])
+            self._mover.move(len(weights) + place, slope.sum(1, keepdim=True))
+            if below is not None:
+                slope = below
+        return losses
+
+    def _stop(self, run: slice, losses: npt.NDArray[np.float32], epoch: int, step: int) -> None:
+        """Keep what jobs were before a loss that is no number; what becomes of their places in the stack is of no
+        interest."""
+        for offset in np.flatnonzero(~np.isfinite(losses)).tolist():
+            job = self._jobs[run.start + offset]
+            if job.diverged is None:
+                steps = epoch * len(job.cut) + step
+                job.diverged = Trained(self._state(run.start + offset), nan, steps, diverged=True)
+
+    def _state(self, place: int) -> State:
+        state: State = {}
+        for number, (weight, bias) in enumerate(zip(self._shape.weights, self._shape.biases, strict=True)):
+            state[weight] = self._weights[number][place].clone()
+            state[bias] = self._biases[number][place, 0].clone()
+        return state
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    if all(tensor is tensors[0] for tensor in tensors):
+        return tensors[0].expand(len(tensors), *tensors[0].shape).clone()
+    return torch.stack(list(tensors))
+
+
+def _filled(rows: int) -> int:
+    return -(-rows // ROWS) * ROWS
+
+
+def _runs(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """Neighbours whose batches fill up to the same number of rows: ``(first, last + 1, rows)``."""
+    first = 0
+    for filled, same in groupby(_filled(size) for size in sizes.tolist()):
+        last = first + len(list(same))
+        if filled:
+            yield first, last, filled
+        first = last
+
+
+# Evaluation ---------------------------------------------------------------------------------------------------------
+
+_ROWS_AT_A_TIME = 2048
+"""Samples that go through networks side by side at a time, so that they stay in the CPU's caches."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """Some samples of an element."""
+
+    place: int
+    state: State
+    x: Tensor  # (sample, feature)
+    y: Tensor  # (sample,)
+
+
+def evaluate(elements: Sequence[Element], *, architecture: Architecture) -> list[Evaluation | Exception]:
+    """Evaluate networks side by side, or one on many views; see ``arithmetic.evaluate``."""
+    shape = layout(architecture)
+    results: list[Evaluation | Exception] = [Evaluation(0, 0.0, 0)] * len(elements)
+    parts: dict[int, list[_Part]] = {}
+    for given in _checked(shape, elements, results):
+        for x, y in given.samples:
+            for start in range(0, y.shape[0], EVALUATION_ROWS):
+                rows = slice(start, start + EVALUATION_ROWS)
+                part = _Part(given.place, given.state, x[rows].flatten(1), y[rows])
+                parts.setdefault(_filled(part.y.shape[0]), []).append(part)
+    with torch.inference_mode():
+        for filled, alike in parts.items():
+            at_a_time = max(1, _ROWS_AT_A_TIME // filled)
+            for first in range(0, len(alike), at_a_time):
+                some = alike[first : first + at_a_time]
+                for part, correct, loss_sum in zip(some, *_scores(shape, some, filled), strict=True):
+                    before = results[part.place]
+                    assert isinstance(before, Evaluation)
+                    results[part.place] = Evaluation(
+                        before.correct + correct, before.loss_sum + loss_sum, before.samples + part.y.shape[0]
+                    )
+    return results
+
+
+def _scores(shape: Layout, parts: Sequence[_Part], rows: int) -> tuple[list[int], list[float]]:
+    """How many samples of each part are right, and their summed cross-entropy."""
+    zeros = torch.zeros(rows, shape.features), torch.full((rows,), -1)
+    x = torch.cat([tensor for part in parts for tensor in (part.x, zeros[0][: rows - part.y.shape[0]])])
+    y = torch.cat([tensor for part in parts for tensor in (part.y, zeros[1][: rows - part.y.shape[0]])])
+    x, y = x.view(len(parts), rows, -1), y.view(len(parts), rows)
+    for name, bias in zip(shape.weights[:-1], shape.biases[:-1], strict=True):
+        weight = _side_by_side(parts, name)
+        x = torch.baddbmm(_side_by_side(parts, bias).unsqueeze(1), x, weight.transpose(1, 2)).relu_()
+    weight, offset = _side_by_side(parts, shape.weights[-1]), _side_by_side(parts, shape.biases[-1])
+    logits = torch.baddbmm(offset.unsqueeze(2), weight, x.transpose(1, 2))  # (part, class, row), as in training
+    correct = (logits.transpose(1, 2).contiguous().argmax(2) == y).sum(1)
+    losses = logits.log_softmax(1).gather(1, y.clamp(min=0).unsqueeze(1)).squeeze(1)
+    sums = -np.where((y >= 0).numpy(), losses.numpy(), 0.0).sum(1, dtype=np.float64)
+    return correct.tolist(), sums.tolist()
+
+
+def _side_by_side(parts: Sequence[_Part], name: str) -> Tensor:
+    first = parts[0].state[name]
+    if all(part.state[name] is first for part in parts):
+        return first.expand(len(parts), *first.shape)
+    return torch.stack([part.state[name] for part in parts])

@@ -1,0 +1,111 @@
+"""SGD, momentum and Adam for networks side by side: the formulas of ``optimizers``, element by element of a stack."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from math import sqrt
+from typing import final
+
+import torch
+from torch import Tensor
+
+from .optimizers import ADAM_BETAS, ADAM_EPSILON, MOMENTUM
+
+
+class StackedOptimizer(abc.ABC):
+    """Moves stacked parameters (job, ...), a run of jobs at a time. Without autograd."""
+
+    @abc.abstractmethod
+    def begin(self, parameters: Sequence[Tensor], steps: Sequence[int]) -> None:
+        """Start without a history: the parameters to move, and how many steps an epoch has for each job."""
+
+    @abc.abstractmethod
+    def next(self, run: slice, epoch: int, step: int) -> None:
+        """What follows is a step of these jobs, of that number in that epoch."""
+
+    @abc.abstractmethod
+    def move(self, place: int, gradient: Tensor) -> None:
+        """Move the parameter at a place by its gradient."""
+
+    @abc.abstractmethod
+    def move_by_product(self, place: int, left: Tensor, right: Tensor) -> None:
+        """Move the parameter at a place by a gradient that is a batched matrix product."""
+
+
+def stacked_optimizer(name: str, learning_rate: float, weight_decay: float) -> StackedOptimizer:
+    """Make an optimizer for networks side by side; see ``optimizers.optimizer``."""
+    if not learning_rate >= 0 or not weight_decay >= 0:
+        raise ValueError(f"learning rate {learning_rate} and weight decay {weight_decay} must be at least 0")
+    match name:
+        case "sgd":
+            return _SGD(learning_rate, weight_decay, momentum=0.0)
+        case "momentum":
+            return _SGD(learning_rate, weight_decay, momentum=MOMENTUM)
+        case "adam":
+            return _Adam(learning_rate, weight_decay)
+    raise ValueError(f"there is no optimizer {name!r}; known: sgd, momentum, adam")
+
+
+@final
+class _SGD(StackedOptimizer):
+    def __init__(self, learning_rate: float, weight_decay: float, momentum: float) -> None:
+        self._learning_rate = learning_rate
+        self._weight_decay = weight_decay
+        self._momentum = momentum
+
+    def begin(self, parameters: Sequence[Tensor], steps: Sequence[int]) -> None:
+        self._parameters = parameters
+        self._velocity = [torch.zeros_like(parameter) for parameter in parameters] if self._momentum else []
+
+    def next(self, run: slice, epoch: int, step: int) -> None:
+        self._run = run
+
+    def move(self, place: int, gradient: Tensor) -> None:
+        parameter = self._parameters[place][self._run]
+        if self._weight_decay:
+            gradient = gradient.add(parameter, alpha=self._weight_decay)
+        if self._momentum:
+            velocity = self._velocity[place][self._run]
+            gradient = velocity.mul_(self._momentum).add_(gradient)
+        parameter.add_(gradient, alpha=-self._learning_rate)
+
+    def move_by_product(self, place: int, left: Tensor, right: Tensor) -> None:
+        if self._momentum or self._weight_decay:
+            self.move(place, torch.bmm(left, right))
+        else:  # plain: the product is added where it is made
+            self._parameters[place][self._run].baddbmm_(left, right, alpha=-self._learning_rate)
+
+
+@final
+class _Adam(StackedOptimizer):
+    def __init__(self, learning_rate: float, weight_decay: float) -> None:
+        self._learning_rate = learning_rate
+        self._weight_decay = weight_decay
+
+    def begin(self, parameters: Sequence[Tensor], steps: Sequence[int]) -> None:
+        self._parameters = parameters
+        self._steps = steps
+        self._mean = [torch.zeros_like(parameter) for parameter in parameters]
+        self._square = [torch.zeros_like(parameter) for parameter in parameters]
+
+    def next(self, run: slice, epoch: int, step: int) -> None:
+        self._run = run
+        first, second = ADAM_BETAS
+        done = [epoch * steps + step + 1 for steps in self._steps[run]]  # jobs with fewer samples have made fewer
+        self._scale = torch.tensor([sqrt(1 - second**count) for count in done])[:, None, None]
+        self._rate = torch.tensor([-self._learning_rate / (1 - first**count) for count in done])[:, None, None]
+
+    def move(self, place: int, gradient: Tensor) -> None:
+        parameter = self._parameters[place][self._run]
+        if self._weight_decay:
+            gradient = gradient.add(parameter, alpha=self._weight_decay)
+        first, second = ADAM_BETAS
+        mean, square = self._mean[place][self._run], self._square[place][self._run]
+        mean.lerp_(gradient, 1 - first)
+        square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        scale = square.sqrt().div_(self._scale).add_(ADAM_EPSILON)
+        parameter.addcdiv_(mean * self._rate, scale)
+
+    def move_by_product(self, place: int, left: Tensor, right: Tensor) -> None:
+        self.move(place, torch.bmm(left, right))
