@@ -263,7 +263,11 @@ def simulate(
     writer = TableWriter(folder.path, timing_only=timing_only)
     dataset = load_data(scenario)
     own = plane is None
-    plane = plane or _plane(scenario, computing or choice(scenario), timing_only, reporter)
+    if plane is None:
+        computing = computing or choice(scenario)
+        if not timing_only:
+            folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
+        plane = _plane(scenario, computing, timing_only, reporter)
     stage = _Stage(folder, plane, writer, reporter)
     with _patient_collector(), contextlib.closing(plane) if own else contextlib.nullcontext():
         for seed in seeds:

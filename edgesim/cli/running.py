@@ -223,4 +223,8 @@ def _show(folder: Path) -> None:
     if "sample_bytes" in facts:
         sample, weights = bytes_text(facts["sample_bytes"]), bytes_text(facts["weight_bytes"])
         typer.echo(f"\nOn the wire a raw sample weighs {sample}, the model {weights}.")
+    if "computing" in facts:
+        computing = facts["computing"]
+        where = "in this process" if computing["executor"] == "inline" else f"in {computing['workers']} processes"
+        typer.echo(f"\nTrained {where}, with room for {bytes_text(computing['memory_bytes'])} of models and results.")
     typer.echo(f"\nrun folder: {folder}")

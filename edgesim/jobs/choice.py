@@ -50,7 +50,16 @@ class Choice:
             return InlineExecutor(threads_per_job)
         from .processes import ProcessExecutor
 
-        return ProcessExecutor(self.workers or available_cores(), threads_per_job)
+        return ProcessExecutor(self.count, threads_per_job)
+
+    @property
+    def count(self) -> int:
+        """How many processes compute jobs."""
+        return 1 if self.executor == "inline" else self.workers or available_cores()
+
+    def facts(self) -> dict[str, str | int]:
+        """What a manifest says of it."""
+        return {"executor": self.executor, "workers": self.count}
 
 
 def available_cores() -> int:
