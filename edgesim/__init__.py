@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import (
     Disconnected,
+    DiskFull,
     EdgesimError,
     Killed,
     LearnerFailure,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .jobs import Handle, job
     from .learner import Learner, LearnerParams
     from .progress import Progress
+    from .resuming import resume
     from .scenario import Scenario, hours, minutes, seconds
     from .simulation import load_scenario, run
     from .sweeps import sweep
@@ -62,6 +64,7 @@ _LAZY = {
     "job": "edgesim.jobs",
     "load_scenario": "edgesim.simulation",
     "minutes": "edgesim.scenario",
+    "resume": "edgesim.resuming",
     "run": "edgesim.simulation",
     "seconds": "edgesim.scenario",
     "sweep": "edgesim.sweeps",
@@ -72,6 +75,7 @@ __all__ = [
     "Cloud",
     "Device",
     "Disconnected",
+    "DiskFull",
     "EdgesimError",
     "Event",
     "Gathered",
@@ -101,6 +105,7 @@ __all__ = [
     "job",
     "load_scenario",
     "minutes",
+    "resume",
     "run",
     "seconds",
     "sweep",

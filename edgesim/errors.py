@@ -9,7 +9,8 @@
     │   ├── Disconnected         a transfer was cut, or the device was away
     │   └── Killed               a running job was killed (memory shrank, the device left, ...)
     ├── WorkFailure              a job of the work plane raised: exit code 1, says whose job it was
-    └── LearnerFailure           a learner's own code raised: exit code 1, says whose and when
+    ├── LearnerFailure           a learner's own code raised: exit code 1, says whose and when
+    └── DiskFull                 a run could not be written on: exit code 1, what is there stays and can be resumed
 
 Each class hands its constructor's arguments to ``args`` and makes its text in ``__str__``: SimPy rebuilds
 a failed process's exception as ``type(exc)(*exc.args)``, and pickle does the same.
@@ -140,3 +141,15 @@ class LearnerFailure(EdgesimError):
 
     def __str__(self) -> str:
         return f"learner {self.learner!r}, seed {self.seed}, failed at {self.time_s:g} s of virtual time: {self.reason}"
+
+
+class DiskFull(EdgesimError):
+    """There is no space left for a run folder. What was recorded is kept."""
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(folder, reason)
+        self.folder = folder
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no space is left for {self.folder} ({self.reason}): what was recorded so far stays"

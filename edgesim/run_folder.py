@@ -7,6 +7,7 @@ how far it came.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -18,13 +19,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from .errors import DiskFull, UserError
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
     from .scenario import Scenario
 
 FORMAT = 1
 """Version of the manifest's layout."""
+
+MANIFEST = "manifest.json"
+
+LOCK = ".lock"
+"""Held by the process that writes into the folder, and removed when the run is done."""
 
 _PACKAGES = ("edgesim", "simpy", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scikit-learn")
 
@@ -43,6 +51,7 @@ class RunFolder:
 
     path: Path
     manifest: dict[str, Any] = field(default_factory=dict)
+    _lock: BaseFileLock | None = None
 
     @staticmethod
     def create(
@@ -75,8 +84,8 @@ class RunFolder:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} is there already and not empty: choose another --out, or remove it")
         path.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(path, _lock=_locked(path))
         (path / "scenario.yaml").write_text(scenario.to_yaml(), encoding="utf-8")
-        folder = RunFolder(path)
         folder.update(
             format=FORMAT,
             status="running",
@@ -86,27 +95,83 @@ class RunFolder:
         )
         return folder
 
+    @staticmethod
+    def reopen(path: Path) -> RunFolder:
+        """Take over a run that did not finish.
+
+        Raises
+        ------
+        UserError
+            Another process is running it.
+        """
+        lock = _locked(path)
+        return RunFolder(path, json.loads((path / MANIFEST).read_text(encoding="utf-8")), lock)
+
+    @property
+    def journal(self) -> Path:
+        """Where results are kept that a resumed run needs."""
+        return self.path / "journal"
+
     def update(self, **entries: Any) -> None:
         """Change entries of the manifest and write it."""
         self.manifest.update(entries)
-        target = self.path / "manifest.json"
+        target = self.path / MANIFEST
         temporary = self.path / ".manifest.json"
         temporary.write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, target)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Tell in the manifest how what happens inside ends: ``done``, ``failed`` or ``interrupted``."""
+        """Tell in the manifest how what happens inside ends: ``done``, ``failed`` or ``interrupted``.
+
+        Raises
+        ------
+        DiskFull
+            For the error that the system gives.
+        """
         began = time.monotonic()
         try:
             yield
         except KeyboardInterrupt:
-            self.update(status="interrupted", wall_s=time.monotonic() - began)
+            self._end("interrupted", began)
             raise
         except BaseException as error:
-            self.update(status="failed", wall_s=time.monotonic() - began, error=f"{type(error).__name__}: {error}")
-            raise
-        self.update(status="done", wall_s=time.monotonic() - began)
+            full = isinstance(error, OSError) and is_full(error)
+            failure = DiskFull(str(self.path), str(error)) if full else error
+            with contextlib.suppress(OSError):  # the manifest that is there says that the run has begun
+                self._end("failed", began, error=f"{type(failure).__name__}: {failure}")
+            if failure is error:
+                raise
+            raise failure from error
+        else:
+            self._end("done", began)
+            (self.path / LOCK).unlink(missing_ok=True)
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _end(self, status: str, began: float, **entries: Any) -> None:
+        self.update(status=status, wall_s=time.monotonic() - began, **entries)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the system says that a disk is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _locked(path: Path) -> BaseFileLock:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{path}: another process is running it") from None
+    return lock
 
 
 def identity(
@@ -121,6 +186,38 @@ def identity(
         "timing_only": timing_only,
         "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+def differences(
+    manifest: Mapping[str, Any],
+    scenario: Scenario,
+    seeds: Sequence[int],
+    learners: Mapping[str, Mapping[str, Any]],
+    *,
+    timing_only: bool,
+) -> list[str]:
+    """Tell what differs between a run's manifest and a run with this identity, as ``key: old -> new``."""
+    new = json.loads(json.dumps(identity(scenario, seeds, learners, timing_only=timing_only)))
+    old = {key: manifest.get(key) for key in new}
+    for told in (old, new):  # `learners` has them with all their parameters, in a scenario defaults may be left out
+        told["scenario"] = {key: value for key, value in (told["scenario"] or {}).items() if key != "learners"}
+    return list(_differences(old, new, ""))
+
+
+def _differences(old: object, new: object, path: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(one, other, f"{path}.{place}")
+    elif old != new:
+        yield f"{path}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _next_free(name: str) -> Path:

@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from .errors import EdgesimError, LearnerFailure, NeedsValues, UserError
 from .learner import Learner, LearnerEntry, LearnerParams, discover, installed_params, load_learner
 from .progress import Progress, Reporter
-from .run_folder import RunFolder
+from .run_folder import RunFolder, is_full
 from .scenario import LearnerSpec, Scenario, load
 from .scenario.findings import did_you_mean
 
 if TYPE_CHECKING:
     from .jobs import Choice, Plane
+    from .jobs.journal import Journal
     from .tables import TableWriter, WorldTables
     from .world import Environment, World
 
@@ -60,6 +61,7 @@ def run(
     out: Path | str | None = None,
     timing_only: bool = False,
     allow_code: bool = False,
+    journal_bytes: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     executor: str | None = None,
     workers: int | None = None,
@@ -81,6 +83,8 @@ def run(
         Simulate virtual time without training: all tables but accuracy and loss.
     allow_code
         Import learners and models given as ``package.module:name``.
+    journal_bytes
+        Size over which the journal is compacted that makes the run resumable, by default 2 GiB; 0: no journal.
     on_progress
         Called a few times a second.
     executor, workers
@@ -96,8 +100,9 @@ def run(
     ------
     UserError
         The scenario, the learners or the data are not as they should be.
-    WorkFailure, LearnerFailure
-        A job, or a learner's own code, raised; what was recorded so far is kept.
+    WorkFailure, LearnerFailure, DiskFull
+        A job, or a learner's own code, raised, or there is no space left; what was recorded so far is kept, and
+        ``edgesim.resume`` goes on from there.
     """
     ready = prepare(scenario, learners=learners, seeds=seeds, timing_only=timing_only, allow_code=allow_code)
     computing = choice(ready.scenario).but(executor, workers)
@@ -110,6 +115,7 @@ def run(
             ready.cast,
             timing_only=timing_only,
             allow_code=allow_code,
+            journal_bytes=journal_bytes,
             on_progress=on_progress,
             computing=computing,
         )
@@ -244,6 +250,7 @@ def simulate(
     *,
     timing_only: bool = False,
     allow_code: bool = False,
+    journal_bytes: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     computing: Choice | None = None,
     plane: Plane | None = None,
@@ -251,7 +258,7 @@ def simulate(
     """Simulate learners that exist already, by label, and write their tables into ``folder``; see ``run``.
 
     ``computing`` is where jobs run, by default as the scenario says; ``plane`` what runs them, by default one of its
-    own.
+    own, with a journal in ``folder``.
     """
     from .jobs import cpu_capability
     from .models import weight_bytes
@@ -263,13 +270,14 @@ def simulate(
     writer = TableWriter(folder.path, timing_only=timing_only)
     dataset = load_data(scenario)
     own = plane is None
+    journal = _open_journal(folder, journal_bytes) if own and not timing_only else None
     if plane is None:
         computing = computing or choice(scenario)
         if not timing_only:
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
-        plane = _plane(scenario, computing, timing_only, reporter)
+        plane = _plane(scenario, computing, timing_only, journal, reporter)
     stage = _Stage(folder, plane, writer, reporter)
-    with _patient_collector(), contextlib.closing(plane) if own else contextlib.nullcontext():
+    with _closing(plane) if own else contextlib.nullcontext(), _patient_collector():
         for seed in seeds:
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
             folder.update(
@@ -281,10 +289,14 @@ def simulate(
                     gc.collect()  # the world that is over refers to itself: it goes before the next one comes
                 stage.play(label, learner, surroundings)
         writer.close()
+        if journal is not None:
+            journal.discard()
     folder.update(jobs=plane.done)
 
 
-def _plane(scenario: Scenario, computing: Choice, timing_only: bool, reporter: Reporter | None) -> Plane:
+def _plane(
+    scenario: Scenario, computing: Choice, timing_only: bool, journal: Journal | None, reporter: Reporter | None
+) -> Plane:
     from .jobs import TimingPlane, WorkPlane
 
     if timing_only:
@@ -293,7 +305,31 @@ def _plane(scenario: Scenario, computing: Choice, timing_only: bool, reporter: R
         computing.make(scenario.work.threads_per_job),
         memory_bytes=int(scenario.work.memory),
         on_done=None if reporter is None else reporter.tick,
+        store=journal,
     )
+
+
+def _open_journal(folder: RunFolder, max_bytes: int | None) -> Journal | None:
+    from .jobs.journal import JOURNAL_BYTES, Journal
+
+    if max_bytes == 0:
+        return None
+    journal = Journal(folder.journal, max_bytes=JOURNAL_BYTES if max_bytes is None else max_bytes)
+    if journal.damage:
+        folder.update(journal_damage=[*folder.manifest.get("journal_damage", ()), *journal.damage])
+    return journal
+
+
+@contextlib.contextmanager
+def _closing(plane: Plane) -> Iterator[None]:
+    """Close the plane at the end. Where a disk is full already, that it cannot be written is no news."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            plane.close()
+        raise
+    plane.close()
 
 
 @contextlib.contextmanager
@@ -339,10 +375,12 @@ class _Stage:
         try:
             self._drive(world, learner, tables)
         except (EdgesimError, KeyboardInterrupt):
-            tables.salvage()
+            _salvage(tables)
             raise
         except Exception as error:
-            tables.salvage()
+            _salvage(tables)
+            if isinstance(error, OSError) and is_full(error):
+                raise
             raise LearnerFailure(label, surroundings.seed, world.now, f"{type(error).__name__}: {error}") from error
         self.played += 1
         self.folder.update(
@@ -369,3 +407,9 @@ class _Stage:
         tables.cut(horizon_s)
         if self.reporter is not None:
             self.reporter.report()
+
+
+def _salvage(tables: WorldTables) -> None:
+    """Write the rows that there are; where a disk is full, those before stay as they are."""
+    with contextlib.suppress(OSError):
+        tables.salvage()

@@ -15,6 +15,7 @@ EXAMPLES = [
     errors.Killed("memory", 1.0, 2.0),
     errors.WorkFailure("fedavg", "fast-0", 12.0, "train/3", "ValueError: no"),
     errors.LearnerFailure("fedavg", 0, 12.0, "KeyError: 'x'"),
+    errors.DiskFull("runs/shop-1", "No space left on device"),
 ]
 
 

@@ -19,6 +19,7 @@ FLOORS = {
     "edgesim.simulation": 3,
     "edgesim.progress": 3,
     "edgesim.run_folder": 3,
+    "edgesim.resuming": 3,
     "edgesim.sweeps": 3,
     "edgesim.learner": 3,
     "edgesim.trigger": 3,

@@ -39,7 +39,7 @@ def told(command: Callable[P, None]) -> Callable[P, None]:
             complain("stopped")
             raise typer.Exit(STOPPED) from None
         except EdgesimError as error:
-            complain(f"{error}\nThe traceback is in {keep_traceback(error)}")
+            complain("\n".join([str(error), *notes(error), f"The traceback is in {keep_traceback(error)}"]))
             raise typer.Exit(OURS) from None
         except Exception as error:
             complain(
@@ -49,6 +49,11 @@ def told(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(OURS) from None
 
     return guarded
+
+
+def notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way up."""
+    return list(getattr(error, "__notes__", ()))
 
 
 def complain(message: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,11 @@ import typer
 from edgesim.cli.comparing import screen_width
 from edgesim.cli.failing import STOPPED, complain, told
 from edgesim.cli.human import time_text
-from edgesim.errors import Problem, ScenarioError, UserError
+from edgesim.errors import DiskFull, LearnerFailure, Problem, ScenarioError, UserError, WorkFailure
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgesim.cli.progress import Display
     from edgesim.cli.watching import Dashboard
     from edgesim.scenario import Scenario
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 @told
 def run(
-    scenarios: Annotated[list[Path], typer.Argument(metavar="SCENARIO", help="Scenario files.")],
+    scenarios: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="SCENARIO", help="Scenario files. With --resume none, or the one that the run is of."),
+    ] = None,
     learner: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,6 +66,20 @@ def run(
     ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="In how many processes; by default one a core.")
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN_DIR",
+            help="Go on with a run that was killed, stopped or failed; what it has computed is not computed again.",
+        ),
+    ] = None,
+    journal_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Size over which the journal is compacted that --resume reads, such as '500 MB' (2 GiB unless given); "
+            "'0 B': no journal.",
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show a live table: accuracy, bytes, jobs and speed of each learner.")
@@ -67,25 +87,50 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
     """Simulate scenarios and compare their learners."""
-    chosen_seeds = None if seeds is None else parse_seeds(seeds)
+    how = _How(
+        learner or None,
+        None if seeds is None else parse_seeds(seeds),
+        timing_only,
+        allow_code,
+        None if journal_size is None else _parse_size(journal_size),
+        watch,
+        quiet,
+    )
+    if resume is not None:
+        _resume(resume, scenarios or [], set_ or (), out, how)
+        return
+    if not scenarios:
+        raise UserError("give a scenario file (`edgesim new NAME` writes one), or --resume RUN_DIR")
     loaded = load_all(scenarios, set_ or ())
     names = [scenario.name for scenario in loaded]
     if out is not None and len(set(names)) < len(names):
         raise UserError(f"--out {out}: two scenarios have the same name, and their run folders would be the same")
     for scenario in loaded:
-        folder = _folder(out, scenario.name, alone=len(loaded) == 1)
-        _run_one(
-            scenario,
-            learner,
-            chosen_seeds,
-            folder,
-            timing_only,
-            allow_code,
-            executor=executor,
-            workers=workers,
-            watch=watch,
-            quiet=quiet,
-        )
+        _run_one(scenario, _folder(out, scenario.name, alone=len(loaded) == 1), how)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How scenarios are run: the options of the command that every run has."""
+
+    learners: list[str] | None
+    seeds: list[int] | None
+    timing_only: bool
+    allow_code: bool
+    journal_bytes: int | None
+    executor: str | None
+    workers: int | None
+    watch: bool
+    quiet: bool
+
+
+def _parse_size(text: str) -> int:
+    from edgesim.scenario.units import SIZE, parse
+
+    try:
+        return int(parse(text, SIZE))
+    except ValueError as error:
+        raise UserError(f"--journal-size: {error}") from None
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -144,59 +189,88 @@ def _folder(out: Path | None, name: str, alone: bool) -> Path:
     return folder
 
 
-def _run_one(
-    scenario: Scenario,
-    learners: list[str] | None,
-    seeds: list[int] | None,
-    folder: Path,
-    timing_only: bool,
-    allow_code: bool,
-    *,
-    executor: str | None,
-    workers: int | None,
-    watch: bool,
-    quiet: bool,
-) -> None:
-    from rich.console import Console
-
+def _run_one(scenario: Scenario, folder: Path, how: _How) -> None:
     from edgesim import simulation
 
-    console = Console(stderr=True)
-    shown: Display | Dashboard
-    if watch and console.is_terminal and not quiet:
-        from edgesim.cli.watching import Dashboard
-
-        ready = simulation.prepare(
-            scenario, learners=learners or None, seeds=seeds, timing_only=timing_only, allow_code=allow_code
+    def run(display: Display | Dashboard) -> Path:
+        return simulation.run(
+            scenario,
+            learners=how.learners,
+            seeds=how.seeds,
+            out=folder,
+            timing_only=how.timing_only,
+            allow_code=how.allow_code,
+            journal_bytes=how.journal_bytes,
+            on_progress=display,
+            executor=how.executor,
+            workers=how.workers,
         )
-        oracles = {label: learner.oracle for label, learner in ready.cast.items()}
-        shown = Dashboard(console, scenario.name, oracles, len(ready.seeds))
-    else:
-        from edgesim.cli.progress import Display
 
-        shown = Display(console, quiet)
-    with shown as display:
+    _watched(run, scenario, folder, how)
+
+
+def _resume(folder: Path, scenarios: Sequence[Path], overrides: Sequence[str], out: Path | None, how: _How) -> None:
+    from edgesim.resuming import resume
+    from edgesim.tables import read_manifest
+
+    if out is not None or how.timing_only or len(scenarios) > 1 or (overrides and not scenarios):
+        raise UserError(
+            "--resume goes on with the run in its folder: it takes no --out, --timing-only or --set of its own"
+        )
+    told = read_manifest(folder)
+    if told["status"] == "done" and not how.quiet:
+        complain(f"{folder} is done already: nothing is changed")
+    given = load_all(scenarios, overrides)[0] if scenarios else None
+
+    def run(display: Display | Dashboard) -> Path:
+        return resume(
+            folder,
+            scenario=given,
+            learners=how.learners,
+            seeds=how.seeds,
+            allow_code=how.allow_code,
+            journal_bytes=how.journal_bytes,
+            on_progress=display,
+            executor=how.executor,
+            workers=how.workers,
+        )
+
+    _watched(run, None, folder, how)
+
+
+def _watched(run: Callable[[Display | Dashboard], Path], scenario: Scenario | None, folder: Path, how: _How) -> None:
+    """Run with a display, then show what came out; where it did not end well, tell how to go on."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with _display(console, scenario, how) as display:
         try:
-            path = simulation.run(
-                scenario,
-                learners=learners or None,
-                seeds=seeds,
-                out=folder,
-                timing_only=timing_only,
-                allow_code=allow_code,
-                on_progress=display,
-                executor=executor,
-                workers=workers,
-            )
+            path = run(display)
         except KeyboardInterrupt:
             complain(_how_it_stands(folder, display))
             raise typer.Exit(STOPPED) from None
-    if quiet:
+        except (WorkFailure, LearnerFailure, DiskFull) as error:
+            error.add_note(f"What was computed is kept: `edgesim run --resume {folder}` goes on from there")
+            raise
+    if how.quiet:
         typer.echo(str(path))
         return
-    if scenario.description:
-        typer.echo(f"{scenario.description}\n")
     _show(path)
+
+
+def _display(console: Console, scenario: Scenario | None, how: _How) -> Display | Dashboard:
+    if not how.watch or not console.is_terminal or how.quiet or scenario is None:
+        from edgesim.cli.progress import Display
+
+        return Display(console, how.quiet)
+    from edgesim import simulation
+    from edgesim.cli.watching import Dashboard
+
+    ready = simulation.prepare(
+        scenario, learners=how.learners, seeds=how.seeds, timing_only=how.timing_only, allow_code=how.allow_code
+    )
+    oracles = {label: learner.oracle for label, learner in ready.cast.items()}
+    return Dashboard(console, scenario.name, oracles, len(ready.seeds))
 
 
 def _how_it_stands(folder: Path, display: Display | Dashboard) -> str:
@@ -205,11 +279,12 @@ def _how_it_stands(folder: Path, display: Display | Dashboard) -> str:
         return "stopped before anything was computed"
     report = display.last
     if report is None:
-        return f"stopped; {folder} holds the scenario and no results yet"
+        return f"stopped; {folder} holds the scenario and no results yet; `edgesim run --resume {folder}` goes on"
     finished = f"{report.world} of {report.worlds} worlds finished" if report.world else "no world finished"
     return (
         f"stopped; {folder} holds {finished}, and {report.learner}, seed {report.seed}, "
-        f"up to {time_text(report.frontier_s)} of {time_text(report.horizon_s)}. `edgesim compare {folder}` reads it"
+        f"up to {time_text(report.frontier_s)} of {time_text(report.horizon_s)}. `edgesim compare {folder}` reads it, "
+        f"`edgesim run --resume {folder}` goes on"
     )
 
 
@@ -218,8 +293,10 @@ def _show(folder: Path) -> None:
     from edgesim.cli.human import bytes_text
     from edgesim.tables import read_manifest
 
-    typer.echo(analysis.compare([folder]).to_text(screen_width()), nl=False)
     facts = read_manifest(folder) if (folder / "manifest.json").is_file() else {}
+    if description := facts.get("scenario", {}).get("description"):
+        typer.echo(f"{description}\n")
+    typer.echo(analysis.compare([folder]).to_text(screen_width()), nl=False)
     if "sample_bytes" in facts:
         sample, weights = bytes_text(facts["sample_bytes"]), bytes_text(facts["weight_bytes"])
         typer.echo(f"\nOn the wire a raw sample weighs {sample}, the model {weights}.")
@@ -227,4 +304,6 @@ def _show(folder: Path) -> None:
         computing = facts["computing"]
         where = "in this process" if computing["executor"] == "inline" else f"in {computing['workers']} processes"
         typer.echo(f"\nTrained {where}, with room for {bytes_text(computing['memory_bytes'])} of models and results.")
+    for damage in facts.get("journal_damage", ()):
+        complain(f"the journal was damaged, and what it had lost was computed again: {damage}")
     typer.echo(f"\nrun folder: {folder}")

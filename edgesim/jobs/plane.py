@@ -80,7 +80,8 @@ class Plane(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what the plane holds: processes, files. Values that are there can still be read."""
+        """Give back what the plane holds: processes, files. Values that are there can still be read; nothing is
+        submitted any more."""
 
 
 @final
@@ -180,8 +181,12 @@ class WorkPlane:
             self._flushing = False
 
     def close(self) -> None:
-        """See ``Plane``."""
-        self._executor.close()
+        """See ``Plane``. Values that are held are stored first."""
+        try:
+            if self._results.store is not None:
+                self._results.store.close(self._results.live)
+        finally:
+            self._executor.close()
 
     def demand(self, job: Job) -> None:
         """See ``Home``."""
@@ -330,11 +335,16 @@ def inline_plane(
     max_pending: int = MAX_PENDING,
     memory_bytes: int = MEMORY_BYTES,
     on_done: Callable[[Label], None] | None = None,
+    store: Store | None = None,
 ) -> WorkPlane:
     """Make a plane that runs jobs one after the other in this process; see ``WorkPlane`` and
     ``InlineExecutor``."""
     return WorkPlane(
-        InlineExecutor(threads_per_job), max_pending=max_pending, memory_bytes=memory_bytes, on_done=on_done
+        InlineExecutor(threads_per_job),
+        max_pending=max_pending,
+        memory_bytes=memory_bytes,
+        on_done=on_done,
+        store=store,
     )
 
 

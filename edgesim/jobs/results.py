@@ -90,6 +90,9 @@ class Store(Protocol):
     def tick(self, live: Mapping[str, Result]) -> None:
         """A moment between two jobs, with all results that somebody holds: time to write, if it is time."""
 
+    def close(self, live: Mapping[str, Result]) -> None:
+        """Write what there is to write; nothing is asked or told any more. Closing twice is harmless."""
+
 
 @final
 class Results:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import Problem, ScenarioError, UserError
 from ..learner import installed_params
-from ..run_folder import identity
+from ..run_folder import LOCK, differences
 from ..scenario import Override, Scenario, load_each
 from ..simulation import Ready, prepare
 from .points import Point
@@ -21,7 +21,7 @@ RECORD = "sweep.json"
 TRACEBACK = "traceback.txt"
 """Where a point that failed keeps its traceback, in its run folder."""
 
-_NO_RUN_YET = {"scenario.yaml", ".manifest.json", TRACEBACK}
+_NO_RUN_YET = {"scenario.yaml", ".manifest.json", LOCK, TRACEBACK}
 """What a run folder may hold without a manifest: its process died at once, or the run could not begin."""
 
 Standing = Literal["new", "done", "unfinished", "outdated"]
@@ -142,9 +142,9 @@ def make_plan(
             scenarios[point_name], learners=learners, seeds=seeds, timing_only=timing_only, allow_code=allow_code
         )
         place = folder / "points" / point_name
-        standing, differences = _standing(place, ready, timing_only=timing_only)
+        standing, unlike = _standing(place, ready, timing_only=timing_only)
         planned.append(Planned(point_name, point, place, ready, standing))
-        for difference in differences:
+        for difference in unlike:
             outdated[difference] = outdated.get(difference, 0) + 1
     count = sum(item.standing == "outdated" for item in planned)
     if count and not redo:
@@ -200,23 +200,8 @@ def _standing(folder: Path, ready: Ready, *, timing_only: bool) -> tuple[Standin
     told = json.loads(manifest.read_text(encoding="utf-8"))
     if told.get("status") != "done":
         return "unfinished", []
-    wanted = identity(ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
-    wanted = json.loads(json.dumps(wanted))
-    differences = list(_differences({key: told.get(key) for key in wanted}, wanted, ""))
-    return ("outdated", differences) if differences else ("done", [])
-
-
-def _differences(old: object, new: object, path: str) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif old != new:
-        yield f"{path}: {_short(old)} -> {_short(new)}"
-
-
-def _short(value: object) -> str:
-    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    found = differences(told, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
+    return ("outdated", found) if found else ("done", [])
 
 
 def _refusal(folder: Path, count: int, differences: Sequence[str]) -> str:

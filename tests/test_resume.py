@@ -1,0 +1,327 @@
+"""Runs that die: what is left, and that going on ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+import edgesim
+from edgesim.cli import app
+from edgesim.errors import DiskFull, LearnerFailure, UserError
+from edgesim.jobs import journal as journal_module
+from edgesim.jobs.journal import Journal
+from edgesim.jobs.results import Result
+from edgesim.resuming import resume
+from edgesim.simulation import run
+from edgesim.tables import read_tables
+from edgesim.testing import tiny_scenario
+
+LEARNERS = {
+    "on_device": {"trigger": {"every": "2 min"}},
+    "fedavg": {"trigger": {"every": "2 min"}, "deadline": "50 s"},
+}
+SEEDS = (0, 1)
+
+
+class Died(BaseException):
+    """Ends a process in a test, as SIGKILL would: nothing is written any more."""
+
+
+class Mortal:
+    """Lets journals sync all the time, counts their looks at the clock, and dies at one of them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, at: int | None = None) -> None:
+        self.count = 0
+        original = Journal.tick
+
+        def tick(journal: Journal, live: Mapping[str, Result]) -> None:
+            original(journal, live)
+            self.count += 1
+            if self.count == at:
+                raise Died
+
+        patch.setattr(Journal, "tick", tick)
+        if at is not None:
+            patch.setattr(Journal, "close", lambda journal, live: journal._files.close())
+
+
+@pytest.fixture(autouse=True)
+def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sync all the time, where a run takes less than a second altogether; it is processes that die, not machines."""
+    monkeypatch.setattr(journal_module, "SECONDS_PER_SYNC", 0.0)
+    monkeypatch.setattr(journal_module, "SYNC_SHARE", float("inf"))
+    monkeypatch.setattr(journal_module, "SECONDS_PER_FSYNC", float("inf"))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that nothing happened to: its tables, and how often its journal was told of jobs."""
+
+    tables: dict[str, bytes]
+    ticks: int
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    with pytest.MonkeyPatch.context() as patch:
+        mortal = Mortal(patch)
+        folder = run_all(tmp_path_factory.mktemp("whole") / "run")
+    return Whole(tables(folder), mortal.count)
+
+
+def scenario() -> edgesim.Scenario:
+    return tiny_scenario(horizon="13 min", learners=LEARNERS)
+
+
+def run_all(folder: Path) -> Path:
+    return run(scenario(), seeds=SEEDS, out=folder)
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "tables").iterdir())}
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return found
+
+
+def die(folder: Path, at: int) -> None:
+    """Run until the journal has been told of ``at`` jobs, and die."""
+    with pytest.MonkeyPatch.context() as patch:
+        Mortal(patch, at)
+        with pytest.raises(Died):
+            run_all(folder)
+
+
+# Going on
+
+
+@pytest.mark.parametrize("at", [1, 40, 110])
+def test_a_run_that_died_ends_with_the_tables_of_one_that_did_not(at: int, tmp_path: Path, whole: Whole) -> None:
+    folder = tmp_path / "run"
+    die(folder, at)
+    assert not (folder / "tables").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        mortal = Mortal(patch)
+        assert resume(folder) == folder
+    assert tables(folder) == whole.tables
+    told = manifest(folder)
+    assert (told["status"], told["resumed"], len(told["worlds"])) == ("done", 1, len(LEARNERS) * len(SEEDS))
+    assert mortal.count <= whole.ticks - at + 1  # the batch in whose hands it died, at most, is done twice
+
+
+def test_a_run_may_die_again_and_again(tmp_path: Path, whole: Whole) -> None:
+    folder = tmp_path / "run"
+    die(folder, 40)
+    deaths = 0
+    while manifest(folder)["status"] != "done":
+        with pytest.MonkeyPatch.context() as patch:
+            Mortal(patch, at=60)
+            try:
+                resume(folder)
+            except Died:
+                deaths += 1
+    assert deaths > 1
+    assert tables(folder) == whole.tables
+
+
+def test_a_run_without_a_journal_starts_anew(tmp_path: Path, whole: Whole) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(LearnerFailure):
+        run(scenario(), seeds=SEEDS, out=folder, journal_bytes=0, on_progress=_break)
+    assert not (folder / "journal").exists()
+    resume(folder)
+    assert tables(folder) == whole.tables
+
+
+def _break(report: edgesim.Progress) -> None:
+    if report.done_jobs > 20:
+        raise ZeroDivisionError("a display that fails")
+
+
+def test_a_finished_run_keeps_no_journal_and_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = run_all(tmp_path / "run")
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "scenario.yaml", "tables"]
+    outcome = CliRunner().invoke(app, ["run", "--resume", str(folder), "--quiet"])
+    assert outcome.exit_code == 0
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")} == before
+
+
+def test_a_damaged_journal_is_told_and_the_tables_are_those_of_a_whole_one(tmp_path: Path, whole: Whole) -> None:
+    folder = tmp_path / "run"
+    die(folder, 110)
+    values = folder / "journal" / "values"
+    data = bytearray(values.read_bytes())
+    for place in range(100, len(data), 5_000):
+        data[place] ^= 1
+    values.write_bytes(data)
+    outcome = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert outcome.exit_code == 0, outcome.output
+    assert "what it had lost was computed again" in outcome.output
+    assert "checksum is wrong" in manifest(folder)["journal_damage"][0]
+    assert tables(folder) == whole.tables
+
+
+# Refusals
+
+
+def test_another_scenario_is_refused_with_the_difference(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    die(folder, 30)
+    other = tiny_scenario(horizon="14 min", learners=LEARNERS)
+    with pytest.raises(UserError, match=r'scenario\.horizon: "13 min" -> "14 min"'):
+        resume(folder, scenario=other, seeds=SEEDS)
+    with pytest.raises(UserError, match=r"seeds\.1: 1 -> 2"):
+        resume(folder, scenario=scenario(), seeds=(0, 2))
+    with pytest.raises(UserError, match="its learners and seeds are those"):
+        resume(folder, seeds=(0, 1))
+
+
+def test_a_scenario_that_was_edited_in_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    die(folder, 30)
+    text = (folder / "scenario.yaml").read_text(encoding="utf-8")
+    assert "count: 2" in text
+    (folder / "scenario.yaml").write_text(text.replace("count: 2", "count: 3", 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"devices\.0\.count: 2 -> 3"):
+        resume(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"versions": {"edgesim": "0.0.9"}}, r'versions\.edgesim: "0\.0\.9" -> "'),
+        ({"cpu_capability": "abacus"}, "another kind of CPU: abacus -> "),
+        ({"format": 0}, "written by another version of edgesim"),
+    ],
+)
+def test_another_version_or_cpu_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    folder = tmp_path / "run"
+    die(folder, 30)
+    told = manifest(folder)
+    for key, value in change.items():
+        told[key] = {**told[key], **value} if isinstance(value, dict) else value
+    (folder / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        resume(folder)
+    assert manifest(folder) == told
+
+
+def test_a_folder_that_another_process_runs_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    die(folder, 30)
+    with FileLock(folder / ".lock"):
+        outcome = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert outcome.exit_code == 2
+    assert "another process is running it" in outcome.output
+    assert resume(folder) == folder
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
+    for arguments, words in (
+        (["--resume", str(tmp_path)], "holds no manifest.json"),
+        (["--resume", str(tmp_path / "nowhere")], "there is no run folder"),
+        (["--resume", str(tmp_path), "--timing-only"], "takes no --out, --timing-only"),
+        ([], "give a scenario file"),
+    ):
+        outcome = CliRunner().invoke(app, ["run", *arguments])
+        assert (outcome.exit_code, words in outcome.output) == (2, True), outcome.output
+
+
+# A full disk
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_space(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    append = journal_module.JournalFiles.append
+    written = 0
+
+    def append_until_full(self: Any, name: str, record: bytes, *, durable: bool) -> Any:
+        nonlocal written
+        written += 1
+        if written == 60:
+            self._open["values"].close()
+            self._open["values"] = open("/dev/full", "ab")  # noqa: SIM115 - the system itself says that there is no space
+        return append(self, name, record, durable=durable)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module.JournalFiles, "append", append_until_full)
+        with pytest.raises(DiskFull, match="No space left on device"):
+            run_all(folder)
+    told = manifest(folder)
+    assert told["status"] == "failed"
+    assert "what was recorded so far stays" in told["error"]
+    assert len(read_tables(folder)["deployments"]) > 0
+    resume(folder)
+    assert tables(folder) == whole.tables
+
+
+# A real process
+
+
+RUN = """
+import sys, edgesim
+from edgesim.testing import tiny_scenario
+edgesim.run(tiny_scenario(horizon="2 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=sys.argv[1])
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Start a run that takes several seconds, and wait until weights are in its journal."""
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("journal/frontier-*")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "nothing was written"
+        time.sleep(0.02)
+    return process
+
+
+def test_a_process_killed_by_the_system_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start(folder)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    assert manifest(folder)["status"] == "running"
+    resume(folder)
+    reference = run(
+        tiny_scenario(horizon="2 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=tmp_path / "reference"
+    )
+    assert tables(folder) == tables(reference)
+
+
+def test_ctrl_c_stops_cleanly_and_tells_how_to_go_on(tmp_path: Path) -> None:
+    edgesim_new = CliRunner().invoke(app, ["new", str(tmp_path / "shop.yaml")])
+    assert edgesim_new.exit_code == 0
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "edgesim.cli", "run", str(tmp_path / "shop.yaml"), "--out", str(folder)]
+    process = subprocess.Popen([*command, "--seeds", "0-50"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("parts/*/0*/accuracy.arrow")):
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline, "nothing was written"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"`edgesim run --resume {folder}` goes on" in told.replace("\n", " ")
+    assert manifest(folder)["status"] == "interrupted"
+    assert (folder / "journal" / "index").stat().st_size > 0
