@@ -158,6 +158,7 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
     result = edgesim_command(
         *("run", QUICKSTART, "--learner", "ecavg", "--learner", "on_device", "--seeds", "0-2,7"),
         *("--out", "here", "--timing-only", "--set", "name=renamed", "--executor", "processes", "--workers", "3"),
+        *("--journal-size", "500 MB"),
     )
     assert result.exit_code == 0, result.output
     assert runs == [
@@ -168,6 +169,7 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
             "seeds": [0, 1, 2, 7],
             "timing_only": True,
             "allow_code": False,
+            "journal_bytes": 500_000_000,
             "executor": "processes",
             "workers": 3,
         }

@@ -191,7 +191,7 @@ def test_what_failed_or_was_interrupted_is_tried_again(scenario: Path, runs: lis
         (lambda text: text.replace("horizon: 5 min", "horizon: 6 min"), 'scenario.horizon: "5 min" -> "6 min"'),
         (
             lambda text: text.replace("epochs: 1, trigger", "epochs: 2, trigger"),
-            "scenario.learners.on_device.epochs: 1 -> 2",
+            "learners.on_device.params.epochs: 1 -> 2",
         ),
     ],
 )

@@ -66,6 +66,7 @@ def run(
     ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="In how many processes; by default one a core.")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -93,6 +94,8 @@ def run(
         timing_only,
         allow_code,
         None if journal_size is None else _parse_size(journal_size),
+        executor,
+        workers,
         watch,
         quiet,
     )
