@@ -109,9 +109,10 @@ def die(folder: Path, at: int) -> None:
 # Going on
 
 
-@pytest.mark.parametrize("at", [1, 40, 110])
-def test_a_run_that_died_ends_with_the_tables_of_one_that_did_not(at: int, tmp_path: Path, whole: Whole) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
+def test_a_run_that_died_ends_with_the_tables_of_one_that_did_not(share: float, tmp_path: Path, whole: Whole) -> None:
     folder = tmp_path / "run"
+    at = 1 + int(share * whole.ticks)
     die(folder, at)
     assert not (folder / "tables").exists()
     with pytest.MonkeyPatch.context() as patch:
@@ -125,11 +126,11 @@ def test_a_run_that_died_ends_with_the_tables_of_one_that_did_not(at: int, tmp_p
 
 def test_a_run_may_die_again_and_again(tmp_path: Path, whole: Whole) -> None:
     folder = tmp_path / "run"
-    die(folder, 40)
+    die(folder, 20)
     deaths = 0
     while manifest(folder)["status"] != "done":
         with pytest.MonkeyPatch.context() as patch:
-            Mortal(patch, at=60)
+            Mortal(patch, at=15)
             try:
                 resume(folder)
             except Died:
@@ -163,7 +164,7 @@ def test_a_finished_run_keeps_no_journal_and_is_left_as_it_is(tmp_path: Path) ->
 
 def test_a_damaged_journal_is_told_and_the_tables_are_those_of_a_whole_one(tmp_path: Path, whole: Whole) -> None:
     folder = tmp_path / "run"
-    die(folder, 110)
+    die(folder, 50)
     values = folder / "journal" / "values"
     data = bytearray(values.read_bytes())
     for place in range(100, len(data), 5_000):
@@ -256,7 +257,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_space(
     def append_until_full(self: Any, name: str, record: bytes, *, durable: bool) -> Any:
         nonlocal written
         written += 1
-        if written == 60:
+        if written == 30:
             self._open["values"].close()
             self._open["values"] = open("/dev/full", "ab")  # noqa: SIM115 - the system itself says that there is no space
         return append(self, name, record, durable=durable)
