@@ -1,6 +1,7 @@
 """Microseconds per transfer at n concurrent transfers, beside what a bare SimPy timeout costs. Run it by itself."""
 
 import argparse
+import gc
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from simpy import Environment
 from simpy.events import Event
 
 from edgesim.signals import Signal
+from edgesim.simulation import COLLECTOR
 from edgesim.world.network import Link, Network
 
 Route = Callable[[int], list[Link]]
@@ -101,6 +103,7 @@ def main() -> None:
     parser.add_argument("--concurrent", type=int, nargs="+", default=[100, 1_000, 10_000, 100_000])
     parser.add_argument("--repeat", type=int, default=3, help="the least of so many runs is shown")
     arguments = parser.parse_args()
+    gc.set_threshold(*COLLECTOR)  # as in a run
     print(f"{'us per transfer at n =':24}" + "".join(f"{n:>10,}" for n in arguments.concurrent))
     for build in WORLDS:
         cells = []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from heapq import heappush
 
 from simpy import Environment
 from simpy.events import Event, EventPriority
@@ -25,11 +25,6 @@ class Alarm(Event):
     def __init__(self, env: Environment, time_s: float, priority: EventPriority, ring: Callable[[Event], None]) -> None:
         self.env = env
         self.callbacks = [ring]
-        now = env.now
-        if time_s > now:
-            delay_s = time_s - now
-            if now + delay_s != time_s:  # SimPy adds the delay to the time: undo the rounding of both
-                delay_s = math.nextafter(delay_s, 0.0 if now + delay_s > time_s else math.inf)
-            env.schedule(self, priority, delay_s)
-        else:
-            env.schedule(self, priority)
+        now = env._now
+        # What Environment.schedule does, which takes a delay and would round the time twice.
+        heappush(env._queue, (time_s if time_s > now else now, priority, next(env._eid), self))
