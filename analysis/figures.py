@@ -6,6 +6,7 @@ or on those given, and returns the figure. The same learner has the same colour 
 
 from analysis.figures_cost import plot_pareto, plot_recovery
 from analysis.figures_device import plot_device
+from analysis.figures_modules import plot_modules
 from analysis.figures_time import plot_accuracy, plot_bytes, plot_devices
 from analysis.palette import colours
 
@@ -15,6 +16,7 @@ __all__ = [
     "plot_bytes",
     "plot_device",
     "plot_devices",
+    "plot_modules",
     "plot_pareto",
     "plot_recovery",
 ]

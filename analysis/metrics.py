@@ -226,6 +226,15 @@ _METRICS = (
         "unserved requests",
         "share of the inference requests that were not answered",
     ),
+    Metric(
+        "load_entropy",
+        "ratio",
+        "",
+        "evenness of modules",
+        "entropy of the load over the modules of the layer where it is the least even, over the devices' last "
+        "selections, as a share of the greatest: 0 where one module gets everything (the selector has collapsed), 1 "
+        "where all get the same; of learners with modules only",
+    ),
     *(
         Metric(
             f"serving_latency_p{q}_s",

@@ -19,6 +19,7 @@ _RECORDED_AT = {
     "transfers": "end_s",
     "computations": "end_s",
     "deployments": "time_s",
+    "selections": "time_s",
     "drifts": "time_s",
     "accuracy": "time_s",
     "memory": "time_s",
@@ -138,6 +139,11 @@ class Run:
     def deployments(self) -> pd.DataFrame:
         """The table ``deployments``."""
         return self._read("deployments")
+
+    @cached_property
+    def selections(self) -> pd.DataFrame:
+        """The table ``selections``."""
+        return self._read("selections")
 
     @cached_property
     def drifts(self) -> pd.DataFrame:

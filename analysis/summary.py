@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis import accuracy, communication, detection, resources, survival
+from analysis import accuracy, communication, detection, modules, resources, survival
 from analysis.episodes import observations
 from analysis.intervals import Interval, mean_interval
 from analysis.metrics import METRICS
@@ -49,6 +49,7 @@ def seed_metrics(
         "false_alarms_per_h": detection.false_alarms_per_h(tables["detections"], tables["drifts"], worlds),
         **_communication(tables["transfers"], tables["serving"], worlds),
         **_resources(tables, worlds),
+        "load_entropy": modules.lowest_entropy(tables["selections"], worlds),
     }
     return pd.DataFrame({name: columns[name] for name in METRICS}, index(worlds))
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .simulation import load_scenario, run
     from .sweeps import sweep
     from .trigger import Trigger
-    from .world import Bundle, Cloud, Device, Gathered, Message, Method, Model, Offline, Patch, Verb, World
+    from .world import Bundle, Cloud, Device, Gathered, Message, Method, Model, Offline, Patch, Selection, Verb, World
 
 __version__ = "0.1.0"
 
@@ -57,6 +57,7 @@ _LAZY = {
     "Progress": "edgesim.progress",
     "Samples": "edgesim.data",
     "Scenario": "edgesim.scenario",
+    "Selection": "edgesim.world",
     "Trigger": "edgesim.trigger",
     "Verb": "edgesim.world",
     "World": "edgesim.world",
@@ -95,6 +96,7 @@ __all__ = [
     "Samples",
     "Scenario",
     "ScenarioError",
+    "Selection",
     "Trigger",
     "UserError",
     "Verb",

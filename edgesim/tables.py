@@ -280,9 +280,9 @@ class WorldTables:
         return pa.Table.from_arrays(arrays, schema=_arrow_schema(table))
 
     def _resolved(self, table: Table, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(row) == len(table.columns) + 1:  # recorded by name, with all its cells
-            return row
         deferred = row[-1]
+        if len(row) == len(table.columns) + 1 and isinstance(deferred, str | float | int | bool | None):
+            return row  # recorded by name, with all its cells
         if self.timing_only or deferred is None or (self._salvaging and not deferred.done):
             return (*row[:-1], *(None for _ in table.deferred))
         return (*row[:-1], *self.deferred_cells(table.name, deferred))

@@ -146,6 +146,26 @@ _TABLES = (
         ),
     ),
     Table(
+        "selections",
+        "A row a module of a modular model, recorded when a device is given other modules to serve with. What it has "
+        "holds until its next rows. Only learners with modules write it.",
+        (
+            _text("device", "the device"),
+            _number("time_s", "from when on"),
+            _text("model_id", "the model that serves from then on"),
+            _count("layer", "the layer of modules, from 0"),
+            _count("module", "the module's number in its layer, from 0"),
+            _flag("held", "the device has it"),
+            _number(
+                "share",
+                "share of the device's samples that a selector sends through it, 1 in all over the modules of the "
+                "layer, held or not; missing in timing-only runs and where the learner does not say",
+                missing=True,
+            ),
+        ),
+        deferred=("share",),
+    ),
+    Table(
         "drifts",
         "A row a change of a device's data.",
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from written_runs import WrittenRun, WrittenWorld
@@ -54,3 +55,34 @@ def written(folder: Path, seeds: tuple[int, ...] = (0, 1, 2), name: str = "paper
         for seed in seeds:
             fill(run[learner, seed], learner, seed)
     return run.close()
+
+
+SHARES = {
+    "hub-0": ((0.5, 0.5, 0.0, 0.0), (0.25, 0.25, 0.25, 0.25)),
+    "hub-1": ((1.0, 0.0, 0.0, 0.0), (0.4, 0.3, 0.2, 0.1)),
+    "field-0": ((0.0, 0.5, 0.5, 0.0), (0.1, 0.2, 0.3, 0.4)),
+}
+"""What share each module of two layers gets on each device, in the end."""
+
+
+def written_modules(folder: Path) -> Path:
+    """A run of a learner with modules: each device gets module 0 of both layers first, then the two most used ones."""
+    run = WrittenRun(folder, horizon_s=600, learners=["no_adaptation", "eclm"])
+    for learner in ("no_adaptation", "eclm"):
+        for device in SHARES:
+            run[learner, 0].online(device, 0)
+            run[learner, 0].accuracy(device, 0, 80)
+    for k, (device, layers) in enumerate(SHARES.items()):
+        _select(run["eclm", 0], device, 100 + k, [(0.25,) * 4] * 2, [[0], [0]])
+        most = [sorted(range(4), key=lambda module, own=shares: -own[module])[:2] for shares in layers]
+        _select(run["eclm", 0], device, 300 + k, layers, most)
+    return run.close()
+
+
+def _select(
+    world: WrittenWorld, device: str, time_s: float, shares: Sequence[Sequence[float]], held: Sequence[Sequence[int]]
+) -> None:
+    for layer, (own, mine) in enumerate(zip(shares, held, strict=True)):
+        for module, share in enumerate(own):
+            cells = {"device": device, "time_s": time_s, "model_id": f"m{time_s}", "layer": layer, "module": module}
+            world.add("selections", **cells, held=module in mine, share=share)

@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from drawn_run import written
+from drawn_run import written, written_modules
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
@@ -48,12 +48,38 @@ ALL: dict[str, Callable[[analysis.Run], Figure]] = {
 def test_a_figure_looks_as_it_did(name: str, run: analysis.Run, tmp_path: Path) -> None:
     drawn = tmp_path / f"{name}.png"
     ALL[name](run).savefig(drawn, dpi=60, metadata={"Software": None})
+    same(drawn)
+
+
+def same(drawn: Path) -> None:
+    """Hold a picture against the one that is kept, or keep it."""
     expected = PICTURES / drawn.name
     if os.environ.get("EDGESIM_UPDATE_FIGURES"):
         PICTURES.mkdir(exist_ok=True)
         expected.write_bytes(drawn.read_bytes())
     difference = compare_images(str(expected), str(drawn), tol=6.0)  # lets fonts be rendered a little differently
     assert difference is None, difference
+
+
+def test_the_map_of_modules_looks_as_it_did(tmp_path: Path) -> None:
+    drawn = tmp_path / "modules.png"
+    figures.plot_modules(written_modules(tmp_path / "run")).savefig(drawn, dpi=60, metadata={"Software": None})
+    same(drawn)
+
+
+def test_the_map_of_modules_shows_a_moment(tmp_path: Path) -> None:
+    run = analysis.load(written_modules(tmp_path))
+    early, late = (figures.plot_modules(run, time_s=time_s).axes[0] for time_s in (200.0, 600.0))
+    dots = [len(np.asarray(ax.lines[0].get_xdata())) for ax in (early, late)]
+    assert dots == [3 * 2, 3 * 2 * 2]
+    assert any("100.0 %, 100.0 %" in text.get_text() for text in early.texts)
+    own = Figure(layout="constrained")
+    assert figures.plot_modules(run, ax=own.subplots()) is own
+
+
+def test_a_run_without_modules_says_so(run: analysis.Run) -> None:
+    with pytest.raises(UserError, match="cloud_only has no modules to draw"):
+        figures.plot_modules(run)
 
 
 @pytest.mark.parametrize("name", ALL)

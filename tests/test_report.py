@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_run import DEVICES, LEVELS, fill, written
+from drawn_run import DEVICES, LEVELS, fill, written, written_modules
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -20,7 +20,7 @@ import analysis
 from analysis import palette
 from analysis.report import devices as drill
 from analysis.report import document as documents
-from analysis.report import surroundings, write_report
+from analysis.report import surroundings, usage, write_report
 from analysis.report.document import document
 from analysis.report.thinning import steps, thinned, to_the_end
 from edgesim.cli import app
@@ -201,6 +201,19 @@ def test_runs_of_different_versions_are_told_apart(tmp_path: Path) -> None:
         run["a", seed].online("x", 0)
         folders.append(run.close())
     assert "made with different versions" in opened(tmp_path, *folders).text
+
+
+def test_modules_are_told_selection_by_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = opened(tmp_path, written_modules(tmp_path / "run")).documents[0]["usage"]["0"]["eclm"]
+    assert found["layers"] == [4, 4]
+    assert found["devices"]["hub-1"] == [
+        [101, "10001000", [250] * 8],
+        [301, "11001100", [1000, 0, 0, 0, 400, 300, 200, 100]],
+    ]
+    monkeypatch.setattr(usage, "CELLS", 24)
+    thinned = opened(tmp_path, tmp_path / "run")
+    assert [one[0] for one in thinned.documents[0]["usage"]["0"]["eclm"]["devices"]["hub-1"]] == [301]
+    assert "some are left out, evenly chosen" in thinned.text
 
 
 # Where there is little to tell ------------------------------------------------------------------------------------

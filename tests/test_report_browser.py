@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_run import written
+from drawn_run import written, written_modules
 
 from analysis.palette import KNOWN, on_dark
 from analysis.report import write_report
@@ -204,6 +204,19 @@ def test_a_device_opens_from_the_table_and_from_the_heat_map(opened: Callable[..
     assert chosen.input_value() == "hub-1"
     show(page, "activity")
     picture(page, "device")
+
+
+def test_the_map_of_modules_follows_the_cursor(opened: Callable[..., Any], tmp_path: Path) -> None:
+    page = opened(file=write_report([written_modules(tmp_path / "run")], tmp_path / "modules.html"))
+    figure = show(page, "modules")
+    assert "layer by layer: 73.0 %, 100.0 %" in figure.inner_text()
+    picture(page, "modules")
+    page.locator("#s0 input[type=range]").fill("200")
+    assert "layer by layer: 100.0 %, 100.0 %" in figure.inner_text()
+    page.locator("#s0 input[type=range]").fill("60")
+    assert "No modules are selected yet" in figure.inner_text()
+    page.locator("#s0 .chip input[data-learner=eclm]").uncheck()
+    assert "No learner with modules is shown" in figure.inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

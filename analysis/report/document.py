@@ -12,7 +12,7 @@ from analysis.comparison import COSTS, ScenarioComparison
 from analysis.episodes import observations
 from analysis.formatting import NOT_MEASURED, between, quantity
 from analysis.metrics import METRICS, axis_title
-from analysis.report import surroundings
+from analysis.report import surroundings, usage
 from analysis.report.devices import Drill
 from analysis.report.thinning import number, numbers, packed, steps, thinned, times, to_the_end
 from analysis.run import Run
@@ -26,6 +26,7 @@ POINTS = 400
 def document(part: ScenarioComparison) -> dict[str, Any]:
     """Return everything that the charts of one scenario draw."""
     run, drill = part.run, Drill(part.run)
+    modules = usage.of(run, drill.devices)
     shown = _Curves(run)
     found = {
         "label": run.label,
@@ -40,8 +41,9 @@ def document(part: ScenarioComparison) -> dict[str, Any]:
         "environment": {str(seed): surroundings.of_seed(run, seed, drill.devices) for seed in run.seeds},
         "devices": drill.devices,
         "drill": drill.worlds(),
+        "usage": modules.worlds,
     }
-    return found | {"notes": [*shown.notes, *drill.notes]}
+    return found | {"notes": [*shown.notes, *drill.notes, *modules.notes]}
 
 
 def learners(run: Run) -> list[dict[str, Any]]:

@@ -13,7 +13,17 @@ from analysis.report.document import document
 from analysis.report.elements import Content, Markup, element, join
 from analysis.sentences import answer, extent, question, sentences
 
-_SCRIPTS = ("format.js", "state.js", "plot.js", "cursor.js", "fleet.js", "surroundings.js", "devices.js", "main.js")
+_SCRIPTS = (
+    "format.js",
+    "state.js",
+    "plot.js",
+    "cursor.js",
+    "fleet.js",
+    "surroundings.js",
+    "devices.js",
+    "modules.js",
+    "main.js",
+)
 """Our scripts, in the order in which they build on one another."""
 
 PARTS = (
@@ -88,7 +98,7 @@ def _article(part: ScenarioComparison, data: dict[str, Any], place: int, metrics
             *([tables.environment(run, seed), tables.drifts(run, seed)] if begun and seed is not None else []),
             _charts("reach", "uplink", "downlink", "memory", "compute"),
         ],
-        "devices": [tables.devices(run, data["devices"]), _charts("heat"), _drill()],
+        "devices": [tables.devices(run, data["devices"]), _charts("heat", "modules"), _drill()],
         "reproduce": [reproduction.section(run)],
     }
     notes = element("ul", [element("li", note) for note in data["notes"]], class_="notes") if data["notes"] else ""

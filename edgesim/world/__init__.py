@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .environment import Environment, draw_environment, load_data
     from .offline import Offline
     from .payload import Bundle, Lineage, Message, Model, Patch
+    from .selection import Selection
     from .training import Method, Training
     from .verbs import Gathered, Verb
     from .world import World
@@ -28,6 +29,7 @@ _HOME = {
     "Model": "payload",
     "Offline": "offline",
     "Patch": "payload",
+    "Selection": "selection",
     "Training": "training",
     "Verb": "verbs",
     "World": "world",
@@ -47,6 +49,7 @@ __all__ = [
     "Model",
     "Offline",
     "Patch",
+    "Selection",
     "Training",
     "Verb",
     "World",

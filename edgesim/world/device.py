@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..models import Architecture
     from .gateway import Gateway
     from .network import Link
+    from .selection import Selection
     from .world import World
 
 
@@ -284,9 +285,18 @@ class Device:
         steps = self._carry(payload, shipments, [*links, peer._down], latency_s, peer._the_radio)
         return Verb(self._world.env, steps)
 
-    def deploy(self, model: Model) -> Verb[Model]:
-        """Let a model that is here serve the requests from now on. Takes no time; away, it fails with ``Killed``."""
-        return Verb(self._world.env, self._deploy(model))
+    def deploy(self, model: Model, *, selection: Selection | None = None) -> Verb[Model]:
+        """Let a model that is here serve the requests from now on. Takes no time; away, it fails with ``Killed``.
+
+        Parameters
+        ----------
+        model
+            The model.
+        selection
+            Of a modular model, the modules that it has, where they are others than before: for the table
+            ``selections``.
+        """
+        return Verb(self._world.env, self._deploy(model, selection))
 
     def wait_for_drift(self) -> Event:
         """Wake at the true instant of this device's next drift, and learn nothing else.
@@ -330,12 +340,14 @@ class Device:
             yield from self._the_radio.carry(shipment, links, 0.0 if position else latency_s, peer=peer)
         return self._world.unpacked(payload, self.name)
 
-    def _deploy(self, model: Model) -> Steps[Model]:
+    def _deploy(self, model: Model, selection: Selection | None) -> Steps[Model]:
         if self._away_cause:
             from ..errors import Killed
 
             raise Killed(self._away_cause, 0.0, 0.0)
         self.serve(model, "device", "deploy")
+        if selection is not None:
+            self._world.recorder.selection(self.name, model, selection)
         return model
         yield  # a verb is a generator, and this one has nothing to wait for
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from simpy import Environment
 
 from ..tables import WorldTables
+from .selection import read_share
 
 if TYPE_CHECKING:
     from ..jobs import Handle
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .memory import Memory
     from .payload import Model
     from .radio import Shipment
+    from .selection import Selection
     from .worker import Work
 
 
@@ -45,6 +47,7 @@ class Recorder:
         self._transfers = tables.adder("transfers")
         self._computations = tables.adder("computations")
         self._deployments = tables.adder("deployments")
+        self._selections = tables.adder("selections", read=read_share)
         self._drifts = tables.adder("drifts")
         self._accuracy = tables.adder("accuracy", read=read_evaluation)
         self._detections = tables.adder("detections")
@@ -205,6 +208,11 @@ class Recorder:
             cohort_informed_by,
             score_informed_by,
         )
+
+    def selection(self, device: str, model: Model, selection: Selection) -> None:
+        """A device serves with other modules from now on."""
+        for layer, module, held, share in selection.cells():
+            self._selections(device, self._env.now, model.id, layer, module, held, share)
 
     def drift(self, strike: Strike, device: str, phase: int, replaced_samples: int) -> None:
         """A device's data changed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from simpy.events import Event as SimEvent
 
-from edgesim import Device, Event, Message, Model, Patch, Samples, VerbFailure, World, models
+from edgesim import Device, Event, Handle, Message, Model, Patch, Samples, Selection, VerbFailure, World, models
 
 from . import budgets
 from .architectures import Held, everything, modules_per_layer, selector_alone, with_held
@@ -57,6 +57,8 @@ class Site:
         The sub-model that it works with, and its modules.
     importance
         What the modules matter to its data, as last scored.
+    scores
+        The handle of what the selector said of its data then, whether or not anything was decided by it.
     levels
         Smaller sub-models that it may switch to, largest first, itself included.
     serves
@@ -75,6 +77,7 @@ class Site:
     shared: int = 0
     selector: int = 0
     importance: Importance | None = None
+    scores: Handle | None = None
     levels: list[Held] = field(default_factory=list)
     serves: Held = ()
     asked: bool = False
@@ -175,9 +178,9 @@ class Fleet:
             for module in mine
         }
         site.shared = shared
-        site.importance, site.asked = importance, True
+        site.importance, site.scores, site.asked = importance, scores, True
         site.levels = budgets.smaller(self._full, params, importance, choice.held)
-        yield from self._serve(site, patch.model, choice.held)
+        yield from self._serve(site, patch.model, choice.held, self._selection(site, choice.held))
         return choice.accumulate
 
     def _train(self, site: Site, samples: Samples, accumulate: int) -> Generator[Event, Any, None]:
@@ -198,8 +201,10 @@ class Fleet:
             self._arrived.succeed()
             self._arrived = None
 
-    def _serve(self, site: Site, model: Model, held: Held) -> Generator[Event, Any, None]:
-        yield site.device.deploy(model)
+    def _serve(
+        self, site: Site, model: Model, held: Held, selection: Selection | None = None
+    ) -> Generator[Event, Any, None]:
+        yield site.device.deploy(model, selection=selection)
         site.model, site.held, site.serves = model, held, held
 
     def switch(self, site: Site, every_s: float) -> Generator[Event, Any, None]:
@@ -222,7 +227,7 @@ class Fleet:
                     model = yield device.derive(
                         [site.model], work.extract, target, have=site.held, want=wanted, target=target
                     )
-                yield device.deploy(model)
+                yield device.deploy(model, selection=self._selection(site, wanted))
             except VerbFailure:
                 continue
             site.serves = wanted
@@ -278,6 +283,9 @@ class Fleet:
             alone = selector_alone(full)
             self._scorer = yield self._world.cloud.derive([self._cloud], work.take_selector, alone, selector=alone)
             self._selector += 1
+
+    def _selection(self, site: Site, held: Held) -> Selection:
+        return Selection(modules_per_layer(self._full), held, site.scores)
 
     def _drawn(self) -> Importance:
         self._draws += 1

@@ -11,6 +11,7 @@ const CHARTS = {
   memory: ["Memory for jobs", signalChart("memory"), { timed: true }],
   compute: ["Compute", signalChart("compute"), { timed: true }],
   heat: ["Accuracy of each device under ", heatChart, { timed: true }],
+  modules: ["Modules of each device under ", modulesChart, { follows: true }],
   device: ["Its accuracy", deviceChart, { timed: true }],
   activity: ["Its jobs and transfers", activityChart, { timed: true }],
   held: ["Memory held by its jobs", heldChart, { timed: true }],
@@ -27,6 +28,7 @@ const scenarios = DOCUMENTS.map((facts, place) => {
     const [title, build, options] = CHARTS[figure.dataset.chart];
     const chart = new Chart(scenario, figure, title, build, options);
     if (build === paretoChart && facts.costs.length) chart.extra.append(costChoice(scenario));
+    if (build === modulesChart) chart.extra.append(userChoice(scenario));
     if (build === heatChart) wireHeat(scenario, chart);
   }
   return scenario;

@@ -4,8 +4,9 @@ const COARSE = matchMedia("(pointer: coarse)").matches;
 const MARGIN = { l: 62, r: 18, t: 10, b: 46, autoexpand: false };
 
 class Chart {
-  // build(scenario, width) returns {traces, layout, note, label, empty, height}; timed: its x axis is the run's time.
-  constructor(scenario, figure, title, build, { timed = false } = {}) {
+  // build(scenario, width) returns {traces, layout, note, label, empty, height}; timed: its x axis is the run's time;
+  // follows: what it shows is what holds at the time cursor.
+  constructor(scenario, figure, title, build, { timed = false, follows = false } = {}) {
     Object.assign(this, { scenario, figure, build, timed });
     this.title = make("figcaption", {}, title);
     this.extra = make("span", { class: "extra" });
@@ -21,7 +22,7 @@ class Chart {
       this.visible = entry.isIntersecting;
       if (this.visible && this.stale) this.draw();
     }, { rootMargin: "300px" }).observe(figure);
-    scenario.listeners.push((cursorOnly) => (cursorOnly ? this.moveCursor() : this.refresh()));
+    scenario.listeners.push((cursorOnly) => (cursorOnly && !follows ? this.moveCursor() : this.refresh()));
     scenario.charts.push(this);
   }
 

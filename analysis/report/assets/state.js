@@ -14,6 +14,7 @@ class Scenario {
     this.device = facts.devices[0] || null;
     this.heat = facts.learners.length ? facts.learners[facts.learners.length - 1].name : null;
     this.cost = 0;
+    this.user = Object.keys(Object.values(facts.usage)[0] || {}).pop() || null; // whose modules are shown
     this.charts = [];
     this.listeners = [];
   }
