@@ -77,6 +77,7 @@ def show(page: Any, chart: str) -> Any:
     """Scroll to a chart and return its figure once it is drawn."""
     figure = page.locator(f"#s0 [data-chart={chart}]")
     figure.scroll_into_view_if_needed()
+    page.locator(f"#s0 [data-chart={chart}]:not([aria-busy])").wait_for()
     figure.locator(".main-svg").first.wait_for()
     return figure
 
@@ -208,15 +209,14 @@ def test_a_device_opens_from_the_table_and_from_the_heat_map(opened: Callable[..
 
 def test_the_map_of_modules_follows_the_cursor(opened: Callable[..., Any], tmp_path: Path) -> None:
     page = opened(file=write_report([written_modules(tmp_path / "run")], tmp_path / "modules.html"))
-    figure = show(page, "modules")
-    assert "layer by layer: 73.0 %, 100.0 %" in figure.inner_text()
+    assert "layer by layer: 73.0 %, 100.0 %" in show(page, "modules").inner_text()
     picture(page, "modules")
     page.locator("#s0 input[type=range]").fill("200")
-    assert "layer by layer: 100.0 %, 100.0 %" in figure.inner_text()
+    assert "layer by layer: 100.0 %, 100.0 %" in show(page, "modules").inner_text()
     page.locator("#s0 input[type=range]").fill("60")
-    assert "No modules are selected yet" in figure.inner_text()
+    assert "No modules are selected yet" in show(page, "modules").inner_text()
     page.locator("#s0 .chip input[data-learner=eclm]").uncheck()
-    assert "No learner with modules is shown" in figure.inner_text()
+    assert "No learner with modules is shown" in show(page, "modules").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

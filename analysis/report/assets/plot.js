@@ -14,8 +14,8 @@ class Chart {
     this.plot = make("div", { class: "plot", role: "img" });
     this.stage = make("div", { class: "stage" }, this.plot);
     this.note = make("p", { class: "note" });
-    this.stale = true;
     this.visible = false;
+    this.outdate();
     figure.append(this.title, this.stage, this.note);
     if (timed) this.cursor = addCursor(this);
     new IntersectionObserver(([entry]) => {
@@ -26,8 +26,13 @@ class Chart {
     scenario.charts.push(this);
   }
 
-  refresh() {
+  outdate() {
     this.stale = true;
+    this.figure.setAttribute("aria-busy", "true"); // until it is drawn: when it comes into view
+  }
+
+  refresh() {
+    this.outdate();
     if (this.visible || this.figure.hidden) this.draw(); // what was absent may be there now
   }
 
@@ -36,6 +41,7 @@ class Chart {
     const width = printed || this.stage.clientWidth;
     if (!width) return;
     this.stale = false;
+    this.figure.removeAttribute("aria-busy");
     const built = this.build(this.scenario, width);
     this.figure.hidden = Boolean(built.absent);
     if (built.absent) return;
@@ -44,6 +50,7 @@ class Chart {
     const layout = this.layout(built, width);
     this.margin = layout.margin;
     const traces = built.empty ? [] : built.traces;
+    this.stage.style.minHeight = `${layout.height}px`;
     Plotly.react(this.plot, traces, layout, { displaylogo: false, displayModeBar: false, responsive: false });
     if (!this.wired) this.wire();
     this.moveCursor();
