@@ -116,8 +116,15 @@ def test_how_a_job_is_computed_is_in_its_key() -> None:
 
 @given(constants, constants)
 def test_different_constants_have_different_encodings(first: object, second: object) -> None:
-    keys = [job_key("f", "d", "e", [value], {}, None) for value in (first, second)]
-    assert (keys[0] == keys[1]) == (_typed(first) == _typed(second))
+    as_inputs = [job_key("f", "d", "e", [value], {}, None) for value in (first, second)]
+    as_params = [job_key("f", "d", "e", [], {"p": value}, None) for value in (first, second)]
+    for keys in (as_inputs, as_params):
+        assert (keys[0] == keys[1]) == (_typed(first) == _typed(second))
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 1.0), (1, True), (0.0, -0.0), (None, False), ("1", 1)])
+def test_parameters_that_python_takes_for_equal_have_different_keys(first: object, second: object) -> None:
+    assert job_key("f", "d", "e", [], {"p": first}, 0) != job_key("f", "d", "e", [], {"p": second}, 0)
 
 
 def _typed(value: object) -> object:

@@ -180,13 +180,21 @@ def test_there_is_at_least_one_process() -> None:
 
 
 def test_a_run_has_the_same_tables_in_one_process_and_in_several(tmp_path: Path) -> None:
-    scenario = tiny_scenario(model={"name": "mlp", "hidden": [8], "dropout": 0.1})
+    data = {"source": "digits", "proxy": {"share": 0.1}, "partition": {"kind": "iid", "samples": 20}}
+    models = [
+        {"name": "mlp", "hidden": [8], "dropout": 0.1},  # each job alone
+        {"name": "mlp", "hidden": [2000]},  # side by side, spread over processes
+    ]
 
     def tables(executor: str, workers: int | None) -> dict[str, bytes]:
-        names = ["fedavg", "on_device", "cloud_only"]
-        out = tmp_path / f"{executor}-{workers}"
-        folder = run(scenario, learners=names, seeds=[3], out=out, executor=executor, workers=workers)
-        return {file.name: file.read_bytes() for file in (folder / "tables").iterdir()}
+        found = {}
+        for model in models:
+            scenario = tiny_scenario(model=model, data=data, horizon="8 min", drifts=[])
+            out = tmp_path / f"{executor}-{workers}-{len(found)}"
+            names = ["fedavg", "on_device"]
+            folder = run(scenario, learners=names, seeds=[3], out=out, executor=executor, workers=workers)
+            found |= {f"{len(found)} {file.name}": file.read_bytes() for file in (folder / "tables").iterdir()}
+        return found
 
     inline = tables("inline", None)
     assert len(inline) >= 8

@@ -21,7 +21,7 @@ from .batching import batches, micro_batch
 from .bench import Batch, Bench, bench, is_finite
 from .function import Fused, job
 from .optimizers import optimizer as make_optimizer
-from .shapes import EVALUATION_ROWS, evaluation_path, training_path
+from .shapes import EVALUATION_ROWS, evaluation_is_light, evaluation_path, training_is_light, training_path
 from .trained import Evaluation, Trained
 from .trained import weights as weights_of
 
@@ -64,7 +64,7 @@ def initialise(*, architecture: Architecture, seed: int) -> State:
     return initial_state(architecture, seed)
 
 
-@job(depends=(*_CODE, _DATA), fused=Fused(training_path, stacked.train))
+@job(depends=(*_CODE, _DATA), fused=Fused(training_path, stacked.train, training_is_light))
 def train(
     state: State | Trained,
     *views: Batch,
@@ -223,7 +223,7 @@ def _part_loss(module: nn.Module, norms: Sequence[nn.Module], x: Tensor, y: Tens
             layer.train()
 
 
-@job(depends=(*_CODE, _DATA), fused=Fused(evaluation_path, stacked.evaluate))
+@job(depends=(*_CODE, _DATA), fused=Fused(evaluation_path, stacked.evaluate, evaluation_is_light))
 def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) -> Evaluation:
     """Count on the samples of all views how often a network is right, and sum its cross-entropy."""
     tool = bench(architecture)

@@ -31,10 +31,13 @@ class Fused:
         Computes a batch: ``run(elements, **parameters)`` gives for each element what the function would have
         returned, but for rounding, or the exception that it raised. The bits of an element's result depend on that
         element and the parameters only, not on the others and their number.
+    light
+        Of the parameters: whether a batch costs less than handing it to another process.
     """
 
     path: Callable[[Mapping[str, Any]], str]
     run: Callable[..., list[Any]]
+    light: Callable[[Mapping[str, Any]], bool]
 
 
 @final
@@ -107,6 +110,10 @@ class JobFunction(Generic[P, R]):
     def path(self, params: Mapping[str, Any]) -> str:
         """How a call with these parameters is computed where batches are allowed."""
         return SEQUENTIAL if self.fused is None else self.fused.path(params)
+
+    def is_light(self, path: str, params: Mapping[str, Any]) -> bool:
+        """Whether calls with these parameters, on this path, cost less than handing them to another process."""
+        return self.light or (path != SEQUENTIAL and self.fused is not None and self.fused.light(params))
 
     def digest(self) -> str:
         """Hash the code that its result may depend on: its module, what it declares, its version. Reads files

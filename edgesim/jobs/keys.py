@@ -11,9 +11,9 @@ import json
 import platform
 import struct
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 SEQUENTIAL = "sequential"
 """The path of a job that runs alone, in contrast to one that is computed in one batch with others of its
@@ -85,15 +85,55 @@ def job_key(
     TypeError
         An input or a parameter is of a type whose value no text says exactly.
     """
+    hasher = hashlib.blake2b(_head(name, digest, surroundings, path, _Parameters(params)), digest_size=16)
     parts: list[bytes] = []
-    for value in ("edgesim job", name, digest, surroundings, path, seed):
-        _encode(parts, value, "")
+    _encode(parts, seed, "")
     for number, given in enumerate(inputs):
         _encode(parts, given, f"input {number}")
-    for key in sorted(params):
+    hasher.update(b"".join(parts))
+    return hasher.hexdigest()
+
+
+@final
+class _Parameters:
+    """Parameters, equal to others only where their encodings are: a round's jobs have the same."""
+
+    __slots__ = ("_fingerprint", "named")
+
+    def __init__(self, named: Mapping[str, object]) -> None:
+        self.named = named
+        self._fingerprint = tuple([(name, type(value), _distinct(value)) for name, value in named.items()])
+
+    def __hash__(self) -> int:
+        return hash(self._fingerprint)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Parameters) and self._fingerprint == other._fingerprint
+
+
+def _distinct(value: Any) -> object:
+    """Something hashable that differs where encodings do, which 0.0 and -0.0 do not; itself alone where that is hard
+    to say."""
+    if value is None or isinstance(value, str | int | bytes):
+        return value
+    if type(value) is float:
+        return value.hex()
+    if isinstance(value, list | tuple | dict) or _is_handle(type(value)):
+        return object()
+    key = getattr(value, "key", None)
+    return key if isinstance(key, str) else object()
+
+
+@lru_cache(maxsize=256)
+def _head(name: str, digest: str, surroundings: str, path: str, params: _Parameters) -> bytes:
+    """The encoding of all that jobs of one kind have in common."""
+    parts: list[bytes] = []
+    for value in ("edgesim job", name, digest, surroundings, path):
+        _encode(parts, value, "")
+    for key in sorted(params.named):
         _encode(parts, key, "")
-        _encode(parts, params[key], f"parameter {key!r}")
-    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+        _encode(parts, params.named[key], f"parameter {key!r}")
+    return b"".join(parts)
 
 
 def _encode(parts: list[bytes], value: Any, where: str) -> None:
@@ -124,7 +164,7 @@ def _encode(parts: list[bytes], value: Any, where: str) -> None:
             _encode(parts, value[key], where)
     else:
         kind = type(value)
-        if hasattr(kind, "part") and hasattr(kind, "value"):
+        if _is_handle(kind):
             raise TypeError(f"{where} holds a handle: handles are inputs of their own, given by position")
         key = getattr(value, "key", None)
         if not isinstance(key, str):
@@ -132,3 +172,7 @@ def _encode(parts: list[bytes], value: Any, where: str) -> None:
         parts.append(b"k")
         _encode(parts, f"{kind.__module__}.{kind.__qualname__}", where)
         _encode(parts, key, where)
+
+
+def _is_handle(kind: type) -> bool:
+    return hasattr(kind, "part") and hasattr(kind, "value")

@@ -240,7 +240,8 @@ class WorkPlane:
         if first is None or not (group := first.group()):
             return [] if first is None else [first]
         chosen = [first]
-        most = min(MOST_FUSED, -(-(schedule.ready(group) + 1) // self._executor.workers))
+        over = 1 if first.function.is_light(first.path, first.params) else self._executor.workers
+        most = min(MOST_FUSED, -(-(schedule.ready(group) + 1) // over))
         while len(chosen) < most and (another := self._next(schedule, group)) is not None:
             chosen.append(another)
         return chosen

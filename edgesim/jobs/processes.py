@@ -1,7 +1,8 @@
 """Jobs in processes on this machine: joblib's loky processes, data sets in files that all of them map.
 
 A data set is written once and mapped by every worker, so that it is in memory once; weights go with the calls that
-read them. Light jobs stay in the process of the run.
+read them. What costs less than handing it to another process stays in the process of the run: averages, and the
+smallest networks side by side.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class ProcessExecutor:
 
     def start(self, ticket: int, calls: Calls) -> None:
         """See ``Executor``."""
-        if calls.function.light:
+        if calls.function.is_light(calls.path, calls.params):
             self._here.start(ticket, calls)
             self._finished.append(self._here.finish())
             return

@@ -21,6 +21,10 @@ from .keys import SEQUENTIAL
 STACKED = "stacked"
 """The path of jobs whose networks are stacked: one batched matrix product a layer for all of them."""
 
+LIGHT = 10**6
+"""Multiply-adds of a batch of samples below which ten jobs side by side take about as long as going to another process
+and back, 0.5 ms: they stay where they are."""
+
 EVALUATION_ROWS = 128
 """Samples that are evaluated at a time: more are slower on CPUs, whose caches they leave. Changes a result's
 last bits, so it is no setting."""
@@ -37,17 +41,37 @@ def evaluation_path(params: Mapping[str, Any], device: str = "cpu") -> str:
     return _path("evaluate", params["architecture"], EVALUATION_ROWS, device)
 
 
+def training_is_light(params: Mapping[str, Any]) -> bool:
+    """Whether training side by side with these parameters is not worth another process."""
+    return (multiply_adds(params["architecture"], params["batch_size"]) or LIGHT) < LIGHT
+
+
+def evaluation_is_light(params: Mapping[str, Any]) -> bool:
+    """Whether evaluating side by side with these parameters is not worth another process."""
+    return (multiply_adds(params["architecture"], EVALUATION_ROWS) or LIGHT) < LIGHT
+
+
 def shape_class(kind: str, architecture: Architecture, rows: int) -> str | None:
     """The class of a job: what it does, with what kind of network, and the decade of multiply-adds of a batch.
 
-    None where several are never computed in one batch: all networks but fully connected ones without dropout (masks
-    would be drawn from a generator of each job) and without a layer of width 1 (where a product with a matrix of one
-    row or column depends in its last bits on how many there are).
+    None where several are never computed in one batch; see :func:`multiply_adds`.
 
     Examples
     --------
     >>> shape_class("train", Architecture.of("mlp", {"hidden": [64]}, input_shape=(64,), classes=10), rows=32)
     'train mlp 1e5'
+    """
+    count = multiply_adds(architecture, rows)
+    return None if count is None else f"{kind} mlp 1e{floor(log10(count))}"
+
+
+@lru_cache(maxsize=1024)
+def multiply_adds(architecture: Architecture, rows: int) -> int | None:
+    """Multiply-adds of a batch of ``rows`` samples going through a network that can stand side by side with others.
+
+    None for all networks but fully connected ones without dropout (masks would be drawn from a generator of each job)
+    and without a layer of width 1 (where a product with a matrix of one row or column depends in its last bits on how
+    many there are).
     """
     options = dict(architecture.options)
     if architecture.name != "mlp" or options["dropout"]:
@@ -57,8 +81,7 @@ def shape_class(kind: str, architecture: Architecture, rows: int) -> str | None:
     widths = [prod(architecture.input_shape), *map(int, hidden), architecture.classes]  # type: ignore[arg-type]  # ints
     if min(widths) < 2:
         return None
-    products = sum(incoming * outgoing for incoming, outgoing in pairwise(widths))
-    return f"{kind} mlp 1e{floor(log10(rows * products))}"
+    return rows * sum(incoming * outgoing for incoming, outgoing in pairwise(widths))
 
 
 @lru_cache(maxsize=1024)
