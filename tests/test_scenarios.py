@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from edgesim.simulation import load_scenario, run
 from edgesim.tables import read_manifest, read_tables
@@ -68,3 +70,20 @@ def test_a_scenario_runs_to_its_horizon_and_shows_what_it_is_about(name: str, tm
     assert set(tables["accuracy"]["learner"]) == {spec.label for spec in scenario.learners}
     assert tables["accuracy"]["accuracy"].between(0, 1).all()
     assert SHOWS[name](tables)
+
+
+PAPERS = sorted((FOLDER / "papers").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", PAPERS, ids=lambda file: file.stem)
+def test_a_papers_scenario_is_fine_on_data_of_its_kind(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGESIM_DATA", "nowhere")
+    monkeypatch.setenv("EDGESIM_HAR", "nowhere")
+    data = YAML(typ="safe").load(file)["data"]
+    made = {"classes": 100, "shape": [3, 32, 32], "groups": 30, "samples": 60000}
+    if data["source"] == "uci_har":
+        made |= {"classes": 6, "shape": [561]}
+    kept = {key: data[key] for key in ("proxy", "test_samples", "partition")}
+    scenario = load_scenario(file, overrides=[f"data={json.dumps({'source': 'synthetic', **made, **kept})}"])
+    assert scenario.description
+    assert f"edgesim run scenarios/papers/{file.name}" in file.read_text(encoding="utf-8")
