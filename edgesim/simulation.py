@@ -275,7 +275,7 @@ def simulate(
         computing = computing or choice(scenario)
         if not timing_only:
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
-        plane = _plane(scenario, computing, timing_only, journal, reporter)
+        plane = _plane(folder, scenario, computing, timing_only, journal, reporter)
     stage = _Stage(folder, plane, writer, reporter)
     with _closing(plane) if own else contextlib.nullcontext(), _patient_collector():
         for seed in seeds:
@@ -295,9 +295,14 @@ def simulate(
 
 
 def _plane(
-    scenario: Scenario, computing: Choice, timing_only: bool, journal: Journal | None, reporter: Reporter | None
+    folder: RunFolder,
+    scenario: Scenario,
+    computing: Choice,
+    timing_only: bool,
+    journal: Journal | None,
+    reporter: Reporter | None,
 ) -> Plane:
-    from .jobs import TimingPlane, WorkPlane
+    from .jobs import Overflow, TimingPlane, WorkPlane
 
     if timing_only:
         return TimingPlane()
@@ -306,6 +311,7 @@ def _plane(
         memory_bytes=int(scenario.work.memory),
         on_done=None if reporter is None else reporter.tick,
         store=journal,
+        overflow=Overflow(folder.path),
     )
 
 

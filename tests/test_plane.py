@@ -7,6 +7,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,18 @@ import pytest
 import torch
 
 from edgesim.errors import NeedsValues, WorkFailure
-from edgesim.jobs import Calls, Handle, InlineExecutor, InlinePlane, Label, Outcome, TimingPlane, WorkPlane, job
+from edgesim.jobs import (
+    Calls,
+    Handle,
+    InlineExecutor,
+    InlinePlane,
+    Label,
+    Outcome,
+    Overflow,
+    TimingPlane,
+    WorkPlane,
+    job,
+)
 from edgesim.jobs.arithmetic import Evaluation, Trained, average, evaluate, initialise, train
 from edgesim.jobs.executors import ViewCache
 from edgesim.models import Architecture
@@ -318,6 +330,51 @@ def test_an_unwanted_chain_of_ten_thousand_jobs_vanishes() -> None:
         handle = plane.submit(add, handle, label=LABEL)
     del handle
     assert plane.pending == 0
+
+
+def test_values_that_memory_has_no_room_for_are_kept_in_files(tmp_path: Path) -> None:
+    overflow = Overflow(tmp_path)
+    plane = WorkPlane(InlineExecutor(), memory_bytes=100_000, overflow=overflow)
+    handles = [plane.submit(counted, number, label=LABEL) for number in range(100)]
+    plane.flush()
+    assert plane.held_bytes <= 100_000
+    assert overflow.written >= 75
+    total = plane.submit(sum_of_losses, *handles[::7], label=LABEL)
+    assert total.value() == sum(range(0, 100, 7))
+    for number, handle in enumerate(handles):
+        value = handle.value()
+        assert (float(value.state["w"][-1]), value.loss, value.steps) == (number, number, 1)
+    plane.flush()
+    assert overflow.folder is not None
+    files = list(overflow.folder.iterdir())
+    del handles[:50], handle, value
+    assert len(list(overflow.folder.iterdir())) <= len(files) - 49
+    plane.close()
+    assert not list(tmp_path.iterdir())
+
+
+@job
+def counted(number: int) -> Trained:
+    return Trained({"w": torch.full((1000,), float(number))}, float(number), 1)
+
+
+@job
+def sum_of_losses(*trained: Trained) -> float:
+    assert all(float(one.state["w"][0]) == one.loss for one in trained)
+    return sum(one.loss for one in trained)
+
+
+def test_a_value_that_no_file_can_hold_stays_in_memory(tmp_path: Path) -> None:
+    plane = WorkPlane(InlineExecutor(), memory_bytes=10, overflow=Overflow(tmp_path))
+    handle = plane.submit(strange, label=LABEL)
+    plane.flush()
+    assert plane.held_bytes == 400
+    assert next(iter(handle.value())) == torch.Size([100])
+
+
+@job
+def strange() -> dict[torch.Size, torch.Tensor]:
+    return {torch.Size([100]): torch.zeros(100)}
 
 
 # Failures

@@ -11,6 +11,7 @@ from .executors import Call, Calls, Executor, InlineExecutor, Outcome, Raised, R
 from .function import Fused, JobFunction, job
 from .handle import Handle, Label
 from .keys import cpu_capability
+from .overflow import Overflow
 from .plane import Plane, TimingPlane, WorkPlane
 from .plane import inline_plane as InlinePlane  # read as the class it stands for
 from .processes import ProcessExecutor
@@ -27,6 +28,7 @@ __all__ = [
     "JobFunction",
     "Label",
     "Outcome",
+    "Overflow",
     "Plane",
     "ProcessExecutor",
     "Raised",

@@ -17,6 +17,7 @@ from .function import checked
 from .graph import WHOLE, Group, Job, JobHandle, part_key
 from .handle import Handle, Label
 from .keys import SEQUENTIAL, environment
+from .overflow import Overflow
 from .results import Results, Store
 from .schedule import Schedule
 
@@ -95,11 +96,14 @@ class WorkPlane:
     max_pending
         So many waiting jobs are run unasked, at least 1.
     memory_bytes
-        While live values hold more, jobs are run as they are submitted: waiting jobs keep their inputs alive.
+        While live values take more, some of them are kept in files, if there is an ``overflow``, and jobs are run as
+        they are submitted: waiting jobs keep their inputs alive.
     on_done
         Called with the label of each settled job, for progress displays.
     store
         Keeps results longer than handles do.
+    overflow
+        Where values go that memory has no room for.
     """
 
     computes = True
@@ -112,6 +116,7 @@ class WorkPlane:
         memory_bytes: int = MEMORY_BYTES,
         on_done: Callable[[Label], None] | None = None,
         store: Store | None = None,
+        overflow: Overflow | None = None,
     ) -> None:
         if max_pending < 1:
             raise ValueError(f"max_pending is at least 1, not {max_pending}")
@@ -124,7 +129,7 @@ class WorkPlane:
         self._ran = 0
         self._flushing = False
         self._found = 0
-        self._results = Results(store)
+        self._results = Results(store, overflow)
         self._pending: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
 
     @property
@@ -176,6 +181,7 @@ class WorkPlane:
         try:
             self._recall()
             self._run(Schedule(self._pending.values()))
+            self._results.make_room(self._memory_bytes)
         finally:
             self._executor.abandon()
             self._flushing = False
@@ -187,6 +193,8 @@ class WorkPlane:
                 self._results.store.close(self._results.live)
         finally:
             self._executor.close()
+            if self._results.overflow is not None:
+                self._results.overflow.close()
 
     def demand(self, job: Job) -> None:
         """See ``Home``."""
@@ -229,6 +237,7 @@ class WorkPlane:
                 else:
                     self._finish(job)
                 schedule.finished(job)
+            self._results.make_room(self._memory_bytes)
             if self._results.store is not None:
                 self._results.store.tick(self._results.live)
         if failures:

@@ -8,11 +8,20 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from .function import JobFunction
 
+if TYPE_CHECKING:
+    from .overflow import Overflow
+
 _NOT_LOADED = object()
+
+Load = Callable[[], Any]
+"""Reads a value from where it is stored."""
+
+ROOM = 0.8
+"""Part of the memory that is filled again after results had to make room, so that not every one makes room anew."""
 
 
 @final
@@ -29,7 +38,7 @@ class Result:
         Whether other learners, runs and points of a sweep are likely to want it.
     """
 
-    __slots__ = ("__weakref__", "_load", "_results", "_value", "function", "key", "nbytes", "shared")
+    __slots__ = ("__weakref__", "_load", "_results", "_stored", "_value", "function", "key", "nbytes", "shared")
 
     def __init__(
         self,
@@ -38,7 +47,7 @@ class Result:
         results: Results,
         *,
         value: Any = _NOT_LOADED,
-        load: Callable[[], Any] | None = None,
+        load: Load | None = None,
         shared: bool = False,
     ) -> None:
         self.key = key
@@ -47,6 +56,7 @@ class Result:
         self.nbytes = 0
         self._results = results
         self._load = load
+        self._stored = load
         self._value = value
         if load is None:
             self._count()
@@ -59,6 +69,16 @@ class Result:
             self._load = None
             self._count()
         return self._value
+
+    def unload(self, overflow: Overflow) -> None:
+        """Let go of the value, which is read again when somebody asks for it; where no file can hold it, it stays."""
+        if self._load is None:
+            self._stored = self._stored or overflow.write(self)
+            if self._stored is not None:
+                self._load = self._stored
+                self._value = _NOT_LOADED
+                self._results.total_bytes -= self.nbytes
+                self.nbytes = 0
 
     def _count(self) -> None:
         self.nbytes = size_bytes(self._value)
@@ -104,10 +124,13 @@ class Results:
         Of their tensors and arrays, each result counted once.
     live
         By key.
+    overflow
+        Where results go that memory has no room for; None to keep them in memory whatever they take.
     """
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(self, store: Store | None = None, overflow: Overflow | None = None) -> None:
         self.total_bytes = 0
+        self.overflow = overflow
         self.live: weakref.WeakValueDictionary[str, Result] = weakref.WeakValueDictionary()
         self.store = store
 
@@ -121,6 +144,16 @@ class Results:
         if self.store is not None:
             self.store.put(result)
         return result
+
+    def make_room(self, memory_bytes: int) -> None:
+        """Where values take more memory, write some of them to files, those that were computed longest ago first."""
+        if self.total_bytes <= memory_bytes or self.overflow is None:
+            return
+        for result in list(self.live.values()):
+            if self.total_bytes <= ROOM * memory_bytes:
+                break
+            if result.nbytes:
+                result.unload(self.overflow)
 
     def find(self, key: str, function: JobFunction[..., Any], *, shared: bool) -> Result | None:
         """Return the result with this key, if somebody holds it or it is stored."""

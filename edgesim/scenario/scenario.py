@@ -62,7 +62,7 @@ class Work(Spec):
     )
     memory: Bytes = Field(
         default=2 * 2**30,
-        description="What models and other results may take before virtual time waits for jobs.",
+        description="What models and other results may take in memory; the others go into files.",
         examples=["2 GiB"],
     )
 
