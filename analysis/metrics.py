@@ -218,6 +218,7 @@ _METRICS = (
     ),
     Metric("out_of_memory", "count", "lower", "out of memory", "jobs refused because they did not fit"),
     Metric("killed", "count", "lower", "killed", "jobs killed while they ran"),
+    Metric("diverged", "count", "lower", "diverged", "trainings whose loss or weights became infinite or NaN"),
     Metric("battery_deaths", "count", "lower", "battery deaths", "times that a device's battery ran empty"),
     Metric(
         "unserved_requests_ratio",

@@ -33,6 +33,14 @@ def job_count(computations: pd.DataFrame, worlds: pd.DataFrame, status: str) -> 
     return total(computations[computations["status"] == status], worlds)
 
 
+def diverged(computations: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[float]:
+    """How many trainings ended with an infinite or missing loss or weight; NaN where that was not computed."""
+    unknown = computations["kind"].isin(["train", "pretrain"]) & computations["diverged"].isna()
+    unknown &= computations["status"].isin(["done", "offline", "ideal"])
+    found = total(computations[computations["diverged"] == 1], worlds)
+    return found.where(total(computations[unknown], worlds) == 0)
+
+
 def peak_memory_bytes(memory: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[float]:
     """Most memory that jobs held at once on any device; 0 where no job ran on a device."""
     return largest(memory[memory["device"] != CLOUD], worlds, "used_bytes").fillna(0.0)

@@ -169,6 +169,7 @@ def _trouble(part: ScenarioComparison) -> Iterator[str]:
     for name, what in (
         ("out_of_memory", "Jobs that did not fit into memory"),
         ("killed", "Jobs killed while running"),
+        ("diverged", "Trainings that diverged (infinite or missing loss or weights)"),
         ("wasted_bytes", "Bytes sent in vain"),
         ("battery_deaths", "Batteries run empty"),
     ):

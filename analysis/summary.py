@@ -178,6 +178,7 @@ def _resources(tables: Mapping[str, pd.DataFrame], worlds: pd.DataFrame) -> dict
         "peak_memory_ratio": resources.peak_memory_ratio(memory, worlds),
         "out_of_memory": resources.job_count(jobs, worlds, "out_of_memory"),
         "killed": resources.job_count(jobs, worlds, "killed"),
+        "diverged": resources.diverged(jobs, worlds),
         "battery_deaths": resources.battery_deaths(tables["availability"], worlds),
         "unserved_requests_ratio": resources.unserved_requests_ratio(serving, worlds),
         **{f"serving_latency_{q}_s": resources.serving_latency_s(serving, worlds, q) for q in ("p50", "p95", "p99")},

@@ -120,7 +120,20 @@ _TABLES = (
             ),
             _text("input_model_ids", "models that it starts from, joined by `;`"),
             _text("output_model_id", "the model that it gives, if any"),
+            _number(
+                "loss",
+                "of training that was done: mean loss over the samples of the last epoch; missing where nothing was "
+                "trained on, where it diverged, and in timing-only runs",
+                missing=True,
+            ),
+            _count(
+                "diverged",
+                "of training that was done: 1 where the loss or a weight became infinite or NaN, else 0. Training "
+                "stops there, and what is made of these weights is what it is; missing in timing-only runs",
+                missing=True,
+            ),
         ),
+        deferred=("loss", "diverged"),
     ),
     Table(
         "deployments",

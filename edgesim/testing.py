@@ -93,7 +93,7 @@ def check_learner(learner: type[Learner], params: Mapping[str, Any] | None = Non
 
     It leaves the global random state alone; the same seed gives the same tables, to the byte; nothing is deployed,
     averaged or trained on that was not sent or made there; it survives devices that vanish, jobs that do not fit into
-    memory and links that carry nothing; ``--timing-only`` gives the same tables but for accuracy, or is refused
+    memory and links that carry nothing; ``--timing-only`` gives the same tables but for what is computed, or is refused
     because the learner declares ``needs_values``; it is not an oracle without saying so.
 
     Parameters
@@ -208,13 +208,10 @@ def _timing_differences(learner: Learner, full: Tables, folder: Path) -> list[st
     except EdgesimError as error:
         return [f"--timing-only fails, and needs_values is not declared: {error}"]
     timed = read_tables(folder / "timing")
-    computed = {column for table in TABLES.values() for column in table.deferred}
     return [
         f"--timing-only gives another {name} table"
-        for name in TABLES
-        if not full[name]
-        .drop(columns=list(computed), errors="ignore")
-        .equals(timed[name].drop(columns=list(computed), errors="ignore"))
+        for name, table in TABLES.items()
+        if not full[name].drop(columns=list(table.deferred)).equals(timed[name].drop(columns=list(table.deferred)))
     ]
 
 

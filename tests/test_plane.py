@@ -395,6 +395,19 @@ def test_a_failing_job_names_learner_node_time_job_and_reason() -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+@job(finite=True)
+def decision(*, number: float) -> tuple[tuple[float, ...], ...]:
+    return ((0.5, number),)
+
+
+def test_a_value_that_control_flow_needs_finite_is_a_named_failure_where_it_is_not() -> None:
+    plane = InlinePlane()
+    assert plane.submit(decision, number=1.0, label=LABEL).value() == ((0.5, 1.0),)
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(WorkFailure, match=rf"camera-3, at 12.5 s, job camera-3/train/7: .* returned {number}"):
+            plane.submit(decision, number=number, label=LABEL).value()
+
+
 def test_a_failure_reaches_what_needs_it_and_nothing_else() -> None:
     plane = InlinePlane()
     before, broken = plane.submit(add, 1, label=LABEL), plane.submit(fail, label=LABEL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Generic, ParamSpec, TypeVar, final, overload
 
 from ..models import source_digest
@@ -58,6 +59,8 @@ class JobFunction(Generic[P, R]):
         How several calls are computed in one batch; None where they never are.
     light
         Whether it costs less than handing it to another process.
+    finite
+        Whether it fails where its value holds a NaN or an infinity.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class JobFunction(Generic[P, R]):
         depends: Sequence[str],
         fused: Fused | None = None,
         light: bool = False,
+        finite: bool = False,
     ) -> None:
         parameters = inspect.signature(function).parameters.values()
         self.name = f"{function.__module__}:{function.__qualname__}"
@@ -87,6 +91,7 @@ class JobFunction(Generic[P, R]):
         self._required = frozenset(p.name for p in by_name if p.default is p.empty) - {"seed"}
         self.fused = fused
         self.light = light
+        self.finite = finite
         self._function = function
         self.version = version
         self.depends = tuple(depends)
@@ -158,7 +163,12 @@ class JobFunction(Generic[P, R]):
 def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
 @overload
 def job(
-    *, version: int = ..., depends: Sequence[str] = ..., fused: Fused | None = ..., light: bool = ...
+    *,
+    version: int = ...,
+    depends: Sequence[str] = ...,
+    fused: Fused | None = ...,
+    light: bool = ...,
+    finite: bool = ...,
 ) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
 def job(
     function: Callable[P, R] | None = None,
@@ -168,6 +178,7 @@ def job(
     depends: Sequence[str] = (),
     fused: Fused | None = None,
     light: bool = False,
+    finite: bool = False,
 ) -> JobFunction[P, R] | Callable[[Callable[P, R]], JobFunction[P, R]]:
     """Mark a pure function as a job: ``f(*inputs, *, seed, **named parameters)``.
 
@@ -186,6 +197,8 @@ def job(
         How calls with the same parameters are computed in one batch, where they are.
     light
         Whether a call costs less than sending it to another process: a few passes over its inputs.
+    finite
+        Whether a value that holds a NaN or an infinity is a failure, because control flow decides by it.
 
     Examples
     --------
@@ -196,8 +209,23 @@ def job(
     6.0
     """
     if function is not None:
-        return JobFunction(function, version, depends, fused, light)
-    return lambda marked: JobFunction(marked, version, depends, fused, light)
+        return JobFunction(function, version, depends, fused, light, finite)
+    return lambda marked: JobFunction(marked, version, depends, fused, light, finite)
+
+
+def require_finite(value: object) -> None:
+    """Raise ``ValueError`` where a number in tuples, lists, dicts or tensors is infinite or NaN."""
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError(f"returned {value}, where control flow needs a finite number")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            require_finite(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            require_finite(item)
+    elif hasattr(value, "isfinite") and not bool(value.isfinite().all()):
+        raise ValueError("returned a tensor with a NaN or an infinity, where control flow needs finite numbers")
 
 
 def checked(function: object, inputs: tuple[object, ...], params: Mapping[str, object]) -> JobFunction[..., Any]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, final
 
 from ..errors import NeedsValues, WorkFailure
 from .executors import Call, Calls, Executor, InlineExecutor, Raised
-from .function import checked
+from .function import checked, require_finite
 from .graph import WHOLE, Group, Job, JobHandle, part_key
 from .handle import Handle, Label
 from .keys import SEQUENTIAL, environment
@@ -231,6 +231,8 @@ class WorkPlane:
                 try:
                     if isinstance(outcome, Raised):
                         raise outcome.error
+                    if job.function.finite:
+                        require_finite(outcome.value)
                     job.settle(outcome.value, self._results)
                 except Exception as error:
                     failures.append(self._fail(job, error))

@@ -30,6 +30,11 @@ class Trained:
     steps: int
     diverged: bool = False
 
+    @property
+    def outcome(self) -> tuple[float, bool]:
+        """What tables tell of it: ``loss`` and ``diverged``."""
+        return self.loss, self.diverged
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:

@@ -91,6 +91,7 @@ class Ideal:
             data=tuple(on),
             input_model_ids=(model.id,),
             output_model_id=job_id,
+            outcome=state.part("outcome"),
         )
         world.recorder.ideal(work)
         return Model(

@@ -134,6 +134,7 @@ class Offline:
                 batch_size=training.micro_batch_size,
                 input_model_ids=(model.id,),
                 output_model_id=name,
+                outcome=state.part("outcome"),
             )
         )
         return Model(name, model.architecture, state.part("state"))

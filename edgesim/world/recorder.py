@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from .radio import Shipment
     from .selection import Selection
     from .worker import Work
+
+
+_COMPUTED = ("done", "offline", "ideal")
+"""How jobs end whose results somebody may have."""
 
 
 class Recorder:
@@ -45,7 +50,7 @@ class Recorder:
         self._env = env
         self._tables = tables
         self._transfers = tables.adder("transfers")
-        self._computations = tables.adder("computations")
+        self._computations = tables.adder("computations", read=_training)
         self._deployments = tables.adder("deployments")
         self._selections = tables.adder("selections", read=read_share)
         self._drifts = tables.adder("drifts")
@@ -141,6 +146,7 @@ class Recorder:
             ";".join(f"{samples.device}@{samples.phase}" for samples in taken),
             ";".join(work.input_model_ids),
             work.output_model_id,
+            work.outcome if status in _COMPUTED else None,
         )
 
     def offline(self, work: Work) -> None:
@@ -293,3 +299,9 @@ class Recorder:
     def environment(self, nodes: Cells, resources: Cells, times_s: Cells, values: Cells) -> None:
         """Steps of the environment's signals, in columns."""
         self._tables.extend("environment", len(nodes), nodes, resources, times_s, values)
+
+
+def _training(outcome: tuple[float, bool]) -> tuple[float | None, int]:
+    """The cells of ``Trained.outcome``; there is no loss where nothing was trained on, or not to the end."""
+    loss, diverged = outcome
+    return (loss if math.isfinite(loss) else None), int(diverged)

@@ -128,18 +128,6 @@ class Workshop:
         count = sum(len(samples.view) for samples in data)
         costs = models.cost(model.architecture)
         job_id, seed = self.names.seeded("train", self.node, tag)
-        work = Work(
-            job_id=job_id,
-            kind="train",
-            flops=how.epochs * count * costs.train_flops_per_sample,
-            memory_bytes=costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.memory_overhead_bytes,
-            overhead_s=steps(count, how.batch_size, how.epochs, how.accumulate) * self.step_overhead_s,
-            samples=count,
-            batch_size=how.micro_batch_size,
-            data=tuple(data),
-            input_model_ids=(model.id,),
-            output_model_id=job_id,
-        )
         method = method or Method(train)
         state = self.plane.submit(
             method.function,
@@ -155,6 +143,19 @@ class Workshop:
             learning_rate=how.learning_rate,
             optimizer=how.optimizer,
             **method.parameters,
+        )
+        work = Work(
+            job_id=job_id,
+            kind="train",
+            flops=how.epochs * count * costs.train_flops_per_sample,
+            memory_bytes=costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.memory_overhead_bytes,
+            overhead_s=steps(count, how.batch_size, how.epochs, how.accumulate) * self.step_overhead_s,
+            samples=count,
+            batch_size=how.micro_batch_size,
+            data=tuple(data),
+            input_model_ids=(model.id,),
+            output_model_id=job_id,
+            outcome=state.part("outcome"),
         )
         yield from self.worker.compute(work)
         return Model(

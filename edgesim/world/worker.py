@@ -19,6 +19,7 @@ from .verbs import Steps
 
 if TYPE_CHECKING:
     from ..data import Samples
+    from ..jobs import Handle
     from .processor import Computation
     from .recorder import Recorder
 
@@ -46,6 +47,8 @@ class Work:
         The samples it reads.
     input_model_ids, output_model_id
         Provenance.
+    outcome
+        Of training: its loss and whether it diverged, once they are computed (``Trained.outcome``).
     """
 
     job_id: str
@@ -58,6 +61,7 @@ class Work:
     data: tuple[Samples, ...] = ()
     input_model_ids: tuple[str, ...] = ()
     output_model_id: str = ""
+    outcome: Handle | None = None
 
 
 @dataclass(slots=True)

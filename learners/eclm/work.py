@@ -211,7 +211,7 @@ def enhance(
     )
 
 
-@job(depends=_CODE)
+@job(depends=_CODE, finite=True)
 def importance(state: State, *views: Batch, architecture: Architecture, modules_per_layer: Sequence[int]) -> Importance:
     """Mean probability that the selector gives each module over some samples; sums to 1 in each layer.
 
