@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesim.jobs import Handle, InlinePlane, Label, WorkPlane, job
+from edgesim.jobs import journal as journal_module
 from edgesim.jobs.arithmetic import Evaluation, Trained
 from edgesim.jobs.codec import NotStorable, Packing, read_record, unpacked
 from edgesim.jobs.journal import Journal
@@ -276,6 +277,24 @@ def test_over_its_size_the_journal_is_compacted_but_what_is_held_stays(tmp_path:
         state = again.submit(step, one, by=float(number), label=LABEL).part("state")
         assert torch.equal(state.value()["w"], held[number].value()["w"])
     assert 0.0 not in RUNS
+
+
+def test_many_weights_go_into_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "FRONTIER_FILE_BYTES", 1000)
+    journal = opened(tmp_path)
+    plane = InlinePlane(store=journal)
+    one = plane.submit(start, 100, label=LABEL).part("state")
+    held = [plane.submit(step, one, by=float(number), label=LABEL).part("state") for number in range(9)]
+    plane.flush()
+    journal.close(plane._results.live)
+    assert len(list(tmp_path.glob("frontier-*"))) == 4  # ten models of 400 bytes, three a file
+    RUNS.clear()
+    again = InlinePlane(store=opened(tmp_path))
+    one = again.submit(start, 100, label=LABEL).part("state")
+    for number, handle in enumerate(held):
+        state = again.submit(step, one, by=float(number), label=LABEL).part("state")
+        assert torch.equal(state.value()["w"], handle.value()["w"])
+    assert RUNS == []
 
 
 def test_between_syncs_numbers_are_written_and_weights_wait(tmp_path: Path) -> None:

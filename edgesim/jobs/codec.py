@@ -31,6 +31,7 @@ class Packing:
 
     def __init__(self) -> None:
         self.structures: dict[str, Any] = {}
+        self.nbytes = 0  # of the tensors so far
         self._tensors: dict[str, Tensor] = {}
         self._storages: set[int] = set()
 
@@ -91,6 +92,7 @@ class Packing:
         self._storages.add(plain.untyped_storage().data_ptr())
         name = str(len(self._tensors))
         self._tensors[name] = plain
+        self.nbytes += plain.nbytes
         return name
 
 

@@ -24,6 +24,9 @@ from .results import Result
 JOURNAL_BYTES = 2 * 2**30
 """Size of the frontier files over which the journal is compacted, by default."""
 
+FRONTIER_FILE_BYTES = 256 * 2**20
+"""Weights that are gathered in memory for one frontier file."""
+
 SECONDS_PER_SYNC = 1.0
 """Wall time between two frontier files, at least: what a killed run has to compute again."""
 
@@ -189,7 +192,13 @@ class Journal:
     def _write_weights(self, results: list[Result], durable: bool = False) -> None:
         packing = Packing()
         for result in results:
-            self._pack(packing, result.key, result.value, result.function)
+            self._pack(packing, result.key, result.peek(), result.function)
+            if packing.nbytes >= FRONTIER_FILE_BYTES:
+                self._write_frontier(packing, durable)
+                packing = Packing()
+        self._write_frontier(packing, durable)
+
+    def _write_frontier(self, packing: Packing, durable: bool) -> None:
         if packing.structures:
             self._files_made += 1
             name = _FRONTIER.format(self._files_made)

@@ -70,6 +70,10 @@ class Result:
             self._count()
         return self._value
 
+    def peek(self) -> Any:
+        """Return the value without keeping it in memory, where it is stored."""
+        return self._value if self._load is None else self._load()
+
     def unload(self, overflow: Overflow) -> None:
         """Let go of the value, which is read again when somebody asks for it; where no file can hold it, it stays."""
         if self._load is None:
