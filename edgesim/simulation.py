@@ -65,6 +65,7 @@ def run(
     on_progress: Callable[[Progress], None] | None = None,
     executor: str | None = None,
     workers: int | None = None,
+    ray_address: str | None = None,
 ) -> Path:
     """Simulate a scenario under every chosen learner and seed.
 
@@ -88,8 +89,10 @@ def run(
     on_progress
         Called a few times a second.
     executor, workers
-        Where jobs are computed, ``inline`` or in ``processes``, and in how many; by default as the scenario says. The
-        tables do not depend on it.
+        Where jobs are computed, ``inline``, in ``processes`` or on ``ray``, and in how many; by default as the scenario
+        says. The tables do not depend on it.
+    ray_address
+        Of a Ray cluster that runs already; by default one is started here.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def run(
         ``edgesim.resume`` goes on from there.
     """
     ready = prepare(scenario, learners=learners, seeds=seeds, timing_only=timing_only, allow_code=allow_code)
-    computing = choice(ready.scenario).but(executor, workers)
+    computing = choice(ready.scenario).but(executor, workers, ray_address)
     folder = RunFolder.create(out, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
     with folder.running():
         simulate(

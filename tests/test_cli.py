@@ -157,7 +157,8 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
 ) -> None:
     result = edgesim_command(
         *("run", QUICKSTART, "--learner", "ecavg", "--learner", "on_device", "--seeds", "0-2,7"),
-        *("--out", "here", "--timing-only", "--set", "name=renamed", "--executor", "processes", "--workers", "3"),
+        *("--out", "here", "--timing-only", "--set", "name=renamed", "--executor", "ray"),
+        *("--workers", "3", "--ray-address", "auto"),
         *("--journal-size", "500 MB"),
     )
     assert result.exit_code == 0, result.output
@@ -170,8 +171,9 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
             "timing_only": True,
             "allow_code": False,
             "journal_bytes": 500_000_000,
-            "executor": "processes",
+            "executor": "ray",
             "workers": 3,
+            "ray_address": "auto",
         }
     ]
     assert "ecavg *" in result.stdout

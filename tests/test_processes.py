@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import torch
 
 from edgesim.data import View, load_dataset
 from edgesim.errors import UserError, WorkFailure
-from edgesim.jobs import Handle, InlineExecutor, Label, ProcessExecutor, WorkPlane, job
+from edgesim.jobs import Choice, Handle, InlineExecutor, Label, ProcessExecutor, WorkPlane, job
 from edgesim.jobs.arithmetic import average, evaluate, initialise, train
+from edgesim.jobs.ray_executor import RayExecutor
 from edgesim.models import Architecture, State
 from edgesim.simulation import run
 from edgesim.testing import tiny_scenario
@@ -205,8 +208,8 @@ def test_a_run_has_the_same_tables_in_one_process_and_in_several(tmp_path: Path)
 @pytest.mark.parametrize(
     ("executor", "workers", "message"),
     [
-        ("proceses", None, "there is no executor 'proceses'; known: inline, processes"),
-        ("inline", 2, "--workers: an inline executor has none; choose --executor processes"),
+        ("proceses", None, "there is no executor 'proceses'; known: inline, processes, ray"),
+        ("inline", 2, "--workers: an inline executor has none; choose --executor processes or ray"),
         ("processes", 0, "--workers 0: at least one is needed"),
     ],
 )
@@ -216,3 +219,56 @@ def test_an_executor_that_does_not_exist_is_refused_before_anything_runs(
     with pytest.raises(UserError, match=message):
         run(tiny_scenario(), learners=["on_device"], out=tmp_path / "run", executor=executor, workers=workers)
     assert not (tmp_path / "run").exists()
+
+
+# Ray
+
+
+@pytest.fixture(scope="module")
+def ray_executor() -> Iterator[RayExecutor]:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own, while it starts
+        executor = RayExecutor(2)
+    yield executor
+    executor.close()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_results_on_ray_are_the_same_to_the_bit(ray_executor: RayExecutor) -> None:
+    scores, state = federated(WorkPlane(InlineExecutor()))
+    spread_scores, spread_state = federated(WorkPlane(ray_executor))
+    assert scores == spread_scores
+    assert all(torch.equal(state[name], spread_state[name]) for name in state)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_run_on_ray_has_the_tables_of_a_run_in_one_process(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    scenario = tiny_scenario(model={"name": "mlp", "hidden": [8], "dropout": 0.1})
+    tables = []
+    for executor in ("inline", "ray"):
+        folder = run(scenario, learners=["fedavg"], seeds=[3], out=tmp_path / executor, executor=executor)
+        tables.append({file.name: file.read_bytes() for file in (folder / "tables").iterdir()})
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_ray_worker_that_dies_is_a_failure_of_its_job(ray_executor: RayExecutor) -> None:
+    plane = WorkPlane(ray_executor)
+    with pytest.raises(WorkFailure, match=r"camera-3, at 12.5 s, job camera-3/train/7: WorkerDied"):
+        plane.submit(die, label=LABEL).value()
+    assert plane.submit(where, mark=1, label=LABEL).value() != os.getpid()
+
+
+def test_without_ray_a_person_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'edgesim\[ray\]'"):
+        Choice("ray", 2).make(1)
+    with pytest.raises(UserError, match="--ray-address: the executor is inline; choose --executor ray"):
+        Choice().but(ray_address="auto")

@@ -61,11 +61,15 @@ def run(
     executor: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Where training is computed: inline, or in processes. By default as the scenario says."
+            metavar="NAME",
+            help="Where training is computed: inline, in processes, or on ray. By default as the scenario says.",
         ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="In how many processes; by default one a core.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster that runs already; by default one starts here.")
     ] = None,
     resume: Annotated[
         Path | None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import UserError
 from .executors import Executor, InlineExecutor
 
-ExecutorName = Literal["inline", "processes"]
-EXECUTORS: tuple[ExecutorName, ...] = ("inline", "processes")
+ExecutorName = Literal["inline", "processes", "ray"]
+EXECUTORS: tuple[ExecutorName, ...] = get_args(ExecutorName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,18 @@ class Choice:
     Attributes
     ----------
     executor
-        ``inline``: in this process. ``processes``: in processes on this machine.
+        ``inline``: in this process. ``processes``: in processes on this machine. ``ray``: on a Ray cluster.
     workers
         How many processes, at least 1; None for one a core that this process may use.
+    ray_address
+        Of a Ray cluster that runs already; None to start one here.
     """
 
     executor: ExecutorName = "inline"
     workers: int | None = None
+    ray_address: str | None = None
 
-    def but(self, executor: str | None = None, workers: int | None = None) -> Choice:
+    def but(self, executor: str | None = None, workers: int | None = None, ray_address: str | None = None) -> Choice:
         """The same with what is given instead.
 
         Raises
@@ -39,15 +42,21 @@ class Choice:
         name = self.executor if executor is None else _known(executor)
         count = self.workers if workers is None else workers
         if workers is not None and name == "inline":
-            raise UserError("--workers: an inline executor has none; choose --executor processes")
+            raise UserError("--workers: an inline executor has none; choose --executor processes or ray")
         if count is not None and count < 1:
             raise UserError(f"--workers {count}: at least one is needed")
-        return Choice(name, count)
+        if ray_address is not None and name != "ray":
+            raise UserError(f"--ray-address: the executor is {name}; choose --executor ray")
+        return Choice(name, count, ray_address or self.ray_address)
 
     def make(self, threads_per_job: int) -> Executor:
         """Start the executor; whoever does closes it."""
         if self.executor == "inline":
             return InlineExecutor(threads_per_job)
+        if self.executor == "ray":
+            from .ray_executor import RayExecutor
+
+            return RayExecutor(self.count, threads_per_job, self.ray_address)
         from .processes import ProcessExecutor
 
         return ProcessExecutor(self.count, threads_per_job)

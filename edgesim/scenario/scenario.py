@@ -54,8 +54,8 @@ class Work(Spec):
     """How training is computed on this machine; changes no virtual time."""
 
     threads_per_job: PositiveWholeNumber = Field(default=1, description="torch threads a job computes with.")
-    executor: Literal["inline", "processes"] = Field(
-        default="inline", description="Where jobs are computed: in the process of the run, or in several."
+    executor: Literal["inline", "processes", "ray"] = Field(
+        default="inline", description="Where jobs are computed: in the process of the run, in several, or on Ray."
     )
     workers: PositiveWholeNumber | None = Field(
         default=None, description="Processes that compute jobs; by default one a core."

@@ -1,0 +1,139 @@
+"""Jobs on a Ray cluster, started here or running already: the extra ``ray``.
+
+Data sets are put into the cluster's object store once, by fingerprint; on one machine workers see them without a copy.
+Other machines need the same versions of edgesim and PyTorch, and the same CPU capability where bits are to be the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, final
+
+from ..errors import UserError
+from .executors import VIEW_CACHE_BYTES, Calls, InlineExecutor, Outcome, Raised, ViewCache, run
+from .processes import AHEAD, WorkerDied
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+@final
+class RayExecutor:
+    """Runs batches as Ray tasks; see ``Executor``.
+
+    Parameters
+    ----------
+    workers
+        Batches that are computed at the same time, at least 1; a cluster that is started here has as many CPUs.
+    threads_per_job
+        Torch threads of each, at least 1: the CPUs that a task asks for.
+    address
+        Of a cluster that runs already, such as ``auto`` or ``ray://head:10001``; None to start one here.
+
+    Raises
+    ------
+    UserError
+        Ray is not installed, or there is no cluster at the address.
+    """
+
+    def __init__(self, workers: int, threads_per_job: int = 1, address: str | None = None) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError("the ray executor needs Ray: pip install 'edgesim[ray]'") from None
+        self.workers = workers
+        self.slots = workers * (1 + AHEAD)
+        self.threads_per_job = threads_per_job
+        self._ray = ray
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            started_here: dict[str, Any] = {"num_cpus": workers * threads_per_job, "include_dashboard": False}
+            where = started_here if address is None else {}
+            try:
+                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **where)
+            except ConnectionError as error:
+                raise UserError(f"--ray-address {address}: there is no Ray cluster: {error}") from None
+        self._task = ray.remote(_work).options(num_cpus=threads_per_job, max_retries=1)
+        self._here = InlineExecutor(threads_per_job)
+        self._datasets: dict[str, Any] = {}
+        self._finished: deque[tuple[int, list[Outcome]]] = deque()
+        self._under_way: dict[Any, tuple[int, Calls]] = {}
+
+    def start(self, ticket: int, calls: Calls) -> None:
+        """See ``Executor``."""
+        if calls.function.is_light(calls.path, calls.params):
+            self._here.start(ticket, calls)
+            self._finished.append(self._here.finish())
+            return
+        from .wire import pack_calls
+
+        try:
+            packed = pack_calls(calls, self._publish)
+        except Exception as error:  # something in it cannot go to another process
+            self._finished.append((ticket, [Raised(error) for _ in calls.each]))
+            return
+        self._under_way[self._task.remote(packed, self._datasets, self.threads_per_job)] = (ticket, calls)
+
+    def finish(self) -> tuple[int, list[Outcome]]:
+        """See ``Executor``. Ray repeats a task whose worker dies, once."""
+        from .wire import unpack_outcomes
+
+        if not self._finished:
+            done, _ = self._ray.wait(list(self._under_way), num_returns=1)
+            for reference in done:
+                ticket, calls = self._under_way.pop(reference)
+                try:
+                    outcomes = unpack_outcomes(self._ray.get(reference))
+                except self._ray.exceptions.RayError as error:
+                    died = isinstance(error, self._ray.exceptions.WorkerCrashedError)
+                    outcomes = [Raised(WorkerDied() if died else error) for _ in calls.each]
+                self._finished.append((ticket, outcomes))
+        return self._finished.popleft()
+
+    def abandon(self) -> None:
+        """See ``Executor``."""
+        for reference in self._under_way:
+            self._ray.cancel(reference, force=True)
+        self._under_way.clear()
+        self._finished.clear()
+
+    def close(self) -> None:
+        """See ``Executor``. A cluster that ran before goes on."""
+        self.abandon()
+        self._datasets.clear()
+        if self._ours:
+            self._ray.shutdown()
+
+    def _publish(self, dataset: Dataset) -> None:
+        from .wire import dataset_facts
+
+        if dataset.fingerprint not in self._datasets:
+            self._datasets[dataset.fingerprint] = self._ray.put((dataset_facts(dataset), dataset.x))
+
+
+# In a worker --------------------------------------------------------------------------------------------------------
+
+
+def _work(packed: bytes, datasets: Mapping[str, Any], threads: int) -> bytes:
+    """Compute a batch, in a worker."""
+    from .wire import pack_outcomes, unpack_calls
+
+    calls = unpack_calls(packed, lambda fingerprint: _dataset(fingerprint, datasets[fingerprint]))
+    return pack_outcomes(run(calls, threads, _views()))
+
+
+@lru_cache(maxsize=1)
+def _views() -> ViewCache:
+    return ViewCache(VIEW_CACHE_BYTES)
+
+
+@lru_cache(maxsize=8)
+def _dataset(fingerprint: str, reference: Any) -> Dataset:
+    import ray
+
+    from .wire import dataset_of
+
+    return dataset_of(*ray.get(reference))
