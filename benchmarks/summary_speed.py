@@ -36,7 +36,7 @@ def write(folder: Path, rows: int) -> int:
     writer.close()
     manifest = {
         "status": "done",
-        "scenario": {"name": "benchmark"},
+        "scenario": {"name": "benchmark", "devices": []},
         "horizon_s": HORIZON_S,
         "seeds": list(SEEDS),
         "learners": {label: {"oracle": False} for label in LEARNERS},
