@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,35 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(simulation, "run", run)
     return calls
+
+
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Let ``edgesim run`` believe that standard error is a terminal; what it shows there."""
+    shown = io.StringIO()
+    terminal = partial(Console, file=shown, force_terminal=True, width=120)
+    monkeypatch.setattr("rich.console.Console", lambda **_: terminal())
+    return shown
+
+
+def test_watching_in_a_terminal_shows_the_dashboard_and_then_the_comparison(
+    edgesim_command: Callable[..., Any], runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = _terminal(monkeypatch)
+    done = edgesim_command("run", QUICKSTART, "--watch", "--learner", "ecavg")
+    assert done.exit_code == 0, done.output
+    assert "quickstart: 1 of 1 simulations finished" in shown.getvalue()
+    assert "run folder: runs" in done.output
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_watching_without_a_terminal_or_quietly_is_not_a_dashboard(
+    quiet: bool, edgesim_command: Callable[..., Any], runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = _terminal(monkeypatch) if quiet else io.StringIO()
+    done = edgesim_command("run", QUICKSTART, "--watch", *(["--quiet"] if quiet else []))
+    assert done.exit_code == 0, done.output
+    assert "simulations finished" not in shown.getvalue() + done.output
+    assert ("ecavg, seed 3 (1 of 2): done in" in done.output) is not quiet
 
 
 def _failing(error: BaseException) -> Callable[..., Path]:

@@ -17,7 +17,7 @@ import edgesim
 import edgesim.progress
 from edgesim.cli.human import bytes_text
 from edgesim.cli.watching import Dashboard
-from edgesim.progress import Progress, Tally
+from edgesim.progress import Progress, Reporter, Tally
 from edgesim.scenario import Scenario
 from edgesim.tables import TABLES, TableWriter, WorldTables
 from edgesim.testing import tiny_scenario
@@ -150,6 +150,60 @@ def test_bytes_are_those_of_transfers_and_of_requests(tables: WorldTables) -> No
     assert tally.sent_bytes == {"up": 115.0, "down": 203.0, "peer": 1.0}
 
 
+def test_at_the_first_instant_the_mean_over_time_is_that_of_the_devices(tables: WorldTables) -> None:
+    tally = Tally(tables)
+    add = tables.adder("accuracy", read=lambda correct: (correct, correct / 100, 0.0))
+    for device, correct in (("x", 80), ("y", 60)):
+        promise = Promise(correct)
+        promise.done = True
+        add(device, 0.0, "start", "current", "device", "m", 100, promise)
+    tally.update()
+    assert tally.accuracy(0.0) == pytest.approx(0.7)
+
+
+# -- when it is reported -------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Wall time that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Stub:
+    """What a reporter looks at, of a world and of a plane."""
+
+    label, seed, now, horizon_s, pending, done = "a", 0, 5.0, 10.0, 1, 2
+
+
+def test_nothing_is_reported_before_there_is_a_world_and_then_only_so_often(
+    tables: WorldTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    clock.now = 100.0
+    monkeypatch.setattr("edgesim.progress.time.monotonic", clock)
+    told: list[Progress] = []
+    reporter = Reporter(told.append, worlds=3)
+    reporter.tick()
+    reporter.open(tables)
+    reporter.tick()
+    assert told == []
+    reporter.begin(Stub(), Stub())  # type: ignore[arg-type]  # stand-ins with what is looked at
+    for clock.now in (100.0, 100.05, 100.09, 100.11, 100.2, 100.22):
+        reporter.tick()
+    assert len(told) == 3  # at 100.00, 100.11 and 100.22
+    reporter.report()  # asked for, it does not wait
+    assert len(told) == 4
+    assert (told[-1].learner, told[-1].world, told[-1].worlds) == ("a", 0, 3)
+    reporter.open(tables)
+    clock.now = 200.0
+    reporter.tick()
+    assert len(told) == 4  # the next world is not there yet
+
+
 # -- the dashboard -------------------------------------------------------------------------------------------------
 
 REPORT = Progress(
@@ -182,15 +236,6 @@ accuracy: the devices' latest, and their mean over time so far; speed: simulated
 """
 
 
-class Clock:
-    """Wall time that a test sets."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def _drawn(dashboard: Dashboard) -> list[str]:
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(dashboard.table())
@@ -218,6 +263,38 @@ def test_the_dashboard_has_a_row_a_learner() -> None:
 
 def _fields(report: Progress) -> dict[str, Any]:
     return {name: getattr(report, name) for name in Progress.__dataclass_fields__}
+
+
+def test_the_dashboard_invents_nothing() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with Dashboard(console, "timed", {"ecavg": False}, 1, clock) as dashboard:
+        dashboard(Progress("ecavg", 3, 0, 1, 10.0, 0.0, 1800.0, 0, 0))  # no accuracy, no wall time yet
+        cells = [cell.strip() for cell in _drawn(dashboard)[4].split("│")]
+    assert cells[1:4] == ["ecavg", "0/1", "3"]
+    assert cells[5:] == ["-", "-", "0 B", "0 B", "0", "-", ""]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (120, ["learner", "done", "seed", "computed to", "accuracy", "so far", "up", "down", "jobs", "speed"]),
+        (80, ["learner", "done", "computed to", "accuracy", "up"]),
+        (60, ["learner", "computed to", "accuracy"]),
+    ],
+)
+def test_a_narrow_terminal_does_without_columns_but_cuts_none(width: int, columns: list[str]) -> None:
+    console = Console(record=True, file=io.StringIO(), force_terminal=True, width=width)
+    clock = Clock()
+    dashboard = Dashboard(console, "quickstart", {"ecavg": False, "no_adaptation": True}, 1, clock)
+    clock.now = 1e-4
+    dashboard(REPORT)
+    console.print(dashboard.table())
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert [cell.strip() for cell in lines[2].strip("┃").split("┃")] == columns
+    assert any("no_adaptation *" in line for line in lines)
+    assert "…" not in "".join(lines[:-2])
 
 
 def test_the_dashboard_stays_when_the_run_is_over_and_when_it_is_stopped() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +21,24 @@ if TYPE_CHECKING:
     from edgesim.progress import Progress as Report
 
 BAR_WIDTH = 16
+
+_WIDTHS = {
+    "learner": 7,
+    "done": 4,
+    "seed": 4,
+    "computed to": BAR_WIDTH + 9,
+    "accuracy": 8,
+    "so far": 7,
+    "up": 7,
+    "down": 7,
+    "jobs": 4,
+    "speed": 7,
+}
+"""Columns and their least widths in characters: so that the table does not jump about."""
+
+_LEFT_OUT_FIRST = ("seed", "jobs", "so far", "speed", "down", "up", "done")
+"""What a narrow terminal does without."""
+
 NOTHING = "-"
 """Stands for what is not known yet, or is not measured in a timing-only run."""
 
@@ -63,6 +81,7 @@ class Dashboard:
         self._oracles = any(learners.values())
         self._seeds = seeds
         self._clock = clock
+        self._console = console
         self._began = self._world_began = clock()
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self.table)
 
@@ -91,16 +110,24 @@ class Dashboard:
         """Draw how things stand."""
         table = Table(title=self._title(), title_justify="left", title_style="", caption=self._caption())
         table.caption_justify = "left"
-        table.add_column("learner")
-        table.add_column("done", justify="right")
-        table.add_column("seed", justify="right")
-        table.add_column("computed to", min_width=BAR_WIDTH + 9)
-        for heading, width in (("accuracy", 8), ("so far", 7), ("up", 7), ("down", 7), ("jobs", 4), ("speed", 7)):
-            table.add_column(heading, justify="right", min_width=width)  # so that the table does not jump about
+        widths = self._fitting()
+        for heading, width in widths.items():
+            left = heading in ("learner", "computed to")
+            table.add_column(heading, justify="left" if left else "right", min_width=width, no_wrap=True)
         for label, row in self._rows.items():
             running = self.last is not None and self.last.learner == label and row.done < self._seeds
-            table.add_row(*row.cells(self._seeds, running))
+            cells = row.cells(self._seeds, running)
+            table.add_row(*(cells.get(heading, "") for heading in widths))
         return table
+
+    def _fitting(self) -> dict[str, int]:
+        """The columns for which the terminal is wide enough, with their widths."""
+        widths = _WIDTHS | {"learner": max(len("learner"), *(len(row.name) for row in self._rows.values()))}
+        for heading in _LEFT_OUT_FIRST:
+            if sum(widths.values()) + 3 * len(widths) + 1 <= self._console.width:  # each has a border and two blanks
+                break
+            del widths[heading]
+        return widths
 
     def _title(self) -> Text:
         wall_s = self._clock() - self._began
@@ -125,27 +152,27 @@ class _Row:
         self.report: Report | None = None
         self.wall_s = 0.0
 
-    def cells(self, seeds: int, running: bool) -> Sequence[RenderableType]:
-        """The cells of its row."""
+    def cells(self, seeds: int, running: bool) -> Mapping[str, RenderableType]:
+        """The cells of its row by their column; without those that are empty."""
         done = f"{self.done}/{seeds}"
         report = self.report
         if report is None:
-            return [self.name, done, "", Text("waiting", style="dim")]
+            return {"learner": self.name, "done": done, "computed to": Text("waiting", style="dim")}
         share = report.frontier_s / report.horizon_s
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), time_text(report.frontier_s))
-        return [
-            Text(self.name, style="bold" if running else ""),
-            done,
-            str(report.seed),
-            bar,
-            _percent(report.latest_accuracy),
-            _percent(report.accuracy),
-            bytes_text(report.up_bytes),
-            bytes_text(report.down_bytes),
-            str(report.pending_jobs) if running else NOTHING,
-            f"{_digits(report.frontier_s / self.wall_s)}x" if self.wall_s > 0 else NOTHING,
-        ]
+        return {
+            "learner": Text(self.name, style="bold" if running else ""),
+            "done": done,
+            "seed": str(report.seed),
+            "computed to": bar,
+            "accuracy": _percent(report.latest_accuracy),
+            "so far": _percent(report.accuracy),
+            "up": bytes_text(report.up_bytes),
+            "down": bytes_text(report.down_bytes),
+            "jobs": str(report.pending_jobs) if running else NOTHING,
+            "speed": f"{_digits(report.frontier_s / self.wall_s)}x" if self.wall_s > 0 else NOTHING,
+        }
 
 
 def _percent(ratio: float) -> str:
@@ -153,4 +180,6 @@ def _percent(ratio: float) -> str:
 
 
 def _digits(number: float) -> str:
+    if number >= 100_000:
+        return f"{number:.0e}"  # of the first instant: no more digits than there is room for
     return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
