@@ -256,7 +256,8 @@ class WorldTables:
     def _from_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
         if table.name in self._readers:
             rows = [self._resolved(table, row) for row in rows]
-        sequence, *columns = zip(*rows, strict=True)
+        # Column by column: zip(*rows) would make an iterator a row, and wake the garbage collector with that.
+        sequence, *columns = ([row[place] for row in rows] for place in range(len(rows[0])))
         return self._arrow(table, len(rows), sequence, columns)
 
     def _arrow(self, table: Table, count: int, sequence: Sequence[int], columns: Sequence[Cell | Cells]) -> pa.Table:
