@@ -32,6 +32,7 @@ def resume(
     on_progress: Callable[[Progress], None] | None = None,
     executor: str | None = None,
     workers: int | None = None,
+    ray_address: str | None = None,
 ) -> Path:
     """Go on with a run. One that is done is left as it is.
 
@@ -41,7 +42,7 @@ def resume(
         Its folder.
     scenario, learners, seeds
         What the folder must be a run of, as in ``run``; by default whatever it is a run of.
-    allow_code, journal_bytes, on_progress, executor, workers
+    allow_code, journal_bytes, on_progress, executor, workers, ray_address
         As in ``run``.
 
     Returns
@@ -73,7 +74,7 @@ def resume(
     if told["status"] == "done":
         return path
     _refuse_other(path, told, ready)
-    computing = choice(ready.scenario).but(executor, workers)
+    computing = choice(ready.scenario).but(executor, workers, ray_address)
     _refuse_other_cpu(path, told)
     folder = RunFolder.reopen(path)
     if folder.manifest["status"] == "done":  # another process finished it just now

@@ -100,6 +100,7 @@ def run(
         None if journal_size is None else _parse_size(journal_size),
         executor,
         workers,
+        ray_address,
         watch,
         quiet,
     )
@@ -127,6 +128,7 @@ class _How:
     journal_bytes: int | None
     executor: str | None
     workers: int | None
+    ray_address: str | None
     watch: bool
     quiet: bool
 
@@ -211,6 +213,7 @@ def _run_one(scenario: Scenario, folder: Path, how: _How) -> None:
             on_progress=display,
             executor=how.executor,
             workers=how.workers,
+            ray_address=how.ray_address,
         )
 
     _watched(run, scenario, folder, how)
@@ -240,6 +243,7 @@ def _resume(folder: Path, scenarios: Sequence[Path], overrides: Sequence[str], o
             on_progress=display,
             executor=how.executor,
             workers=how.workers,
+            ray_address=how.ray_address,
         )
 
     _watched(run, None, folder, how)
