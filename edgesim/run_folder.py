@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import DiskFull, UserError
+from .stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -47,10 +49,13 @@ class RunFolder:
         The folder.
     manifest
         What ``manifest.json`` says; written anew at each change, atomically.
+    watch
+        What wall time is spent on.
     """
 
     path: Path
     manifest: dict[str, Any] = field(default_factory=dict)
+    watch: Stopwatch = field(default_factory=Stopwatch)
     _lock: BaseFileLock | None = None
 
     @staticmethod
@@ -105,7 +110,7 @@ class RunFolder:
             Another process is running it.
         """
         lock = _locked(path)
-        return RunFolder(path, json.loads((path / MANIFEST).read_text(encoding="utf-8")), lock)
+        return RunFolder(path, json.loads((path / MANIFEST).read_text(encoding="utf-8")), _lock=lock)
 
     @property
     def journal(self) -> Path:
@@ -129,6 +134,7 @@ class RunFolder:
         DiskFull
             For the error that the system gives.
         """
+        self.watch.reset()
         began = time.monotonic()
         try:
             yield
@@ -155,7 +161,22 @@ class RunFolder:
             self._lock.release()
 
     def _end(self, status: str, began: float, **entries: Any) -> None:
-        self.update(status=status, wall_s=time.monotonic() - began, **entries)
+        self.update(status=status, wall_s=time.monotonic() - began, profile=self.profile(), **entries)
+
+    def profile(self) -> dict[str, Any]:
+        """What wall time was spent on so far, and the most memory that this process and any worker have held."""
+        parts = {part: round(spent_s, 6) for part, spent_s in self.watch.spent_s().items()}
+        return {"spent_s": parts, "peak_rss_bytes": _peak_rss(0), "worker_peak_rss_bytes": _peak_rss(-1)}
+
+
+def _peak_rss(who: int) -> int | None:
+    """Bytes of the most memory that this process (0) or a child that has ended (-1) has held; None where not known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(who).ru_maxrss * unit
 
 
 def is_full(error: OSError) -> bool:

@@ -270,7 +270,7 @@ def simulate(
 
     reporter = None if on_progress is None else Reporter(on_progress, len(seeds) * len(cast))
     folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability())
-    writer = TableWriter(folder.path, timing_only=timing_only)
+    writer = TableWriter(folder.path, timing_only=timing_only, watch=folder.watch)
     dataset = load_data(scenario)
     own = plane is None
     journal = _open_journal(folder, journal_bytes) if own and not timing_only else None
@@ -294,7 +294,7 @@ def simulate(
         writer.close()
         if journal is not None:
             journal.discard()
-    folder.update(jobs=plane.done)
+    folder.update(jobs=plane.done, work=plane.counts())
 
 
 def _plane(
@@ -314,6 +314,7 @@ def _plane(
         memory_bytes=int(scenario.work.memory),
         on_done=None if reporter is None else reporter.tick,
         store=journal,
+        watch=folder.watch,
         overflow=Overflow(folder.path),
     )
 
@@ -395,7 +396,7 @@ class _Stage:
         )
         tables.clock = lambda: world.now
         try:
-            with _frozen():
+            with self.folder.watch.on("world"), _frozen():
                 self._drive(world, learner, tables)
         except (EdgesimError, KeyboardInterrupt):
             _salvage(tables)
@@ -410,7 +411,9 @@ class _Stage:
             worlds=[
                 *self.folder.manifest["worlds"],
                 {"learner": label, "seed": surroundings.seed, "frontier_s": tables.frontier_s},
-            ]
+            ],
+            work=self.plane.counts(),
+            profile=self.folder.profile(),
         )
 
     def _drive(self, world: World, learner: Learner, tables: WorldTables) -> None:

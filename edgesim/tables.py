@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgesim.errors import UserError
+from edgesim.stopwatch import Stopwatch
 from edgesim.tables_schema import COMMON, TABLES, Column, Table
 
 if TYPE_CHECKING:
@@ -75,12 +76,22 @@ class TableWriter:
         Deferred cells are never read and become null.
     rows_per_part
         Rows of one world, over all tables, after which a part is cut.
+    watch
+        Told when time is spent on writing.
     """
 
-    def __init__(self, folder: Path | str, *, timing_only: bool = False, rows_per_part: int = ROWS_PER_PART) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        timing_only: bool = False,
+        rows_per_part: int = ROWS_PER_PART,
+        watch: Stopwatch | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.timing_only = timing_only
         self.rows_per_part = rows_per_part
+        self._watch = watch or Stopwatch()
         self._learners: dict[str, int] = {}
         self._seeds: dict[int, int] = {}
         self._worlds: dict[tuple[str, int], WorldTables] = {}
@@ -101,7 +112,7 @@ class TableWriter:
             self._learners.setdefault(learner, len(self._learners)),
         )
         folder = _parts(self.folder) / "{:06d}-{:06d}".format(*place)
-        world = WorldTables(learner, oracle, seed, folder, self.rows_per_part, self.timing_only, clock)
+        world = WorldTables(learner, oracle, seed, folder, self.rows_per_part, self.timing_only, clock, self._watch)
         self._worlds[learner, seed] = world
         return world
 
@@ -113,13 +124,14 @@ class TableWriter:
         """
         for world in self._worlds.values():
             world.close()
-        target = self.folder / "tables"
-        target.mkdir(exist_ok=True)
-        written = [_write_closed(self.folder, table, target) for table in TABLES.values()]
-        for temporary, final in written:
-            temporary.replace(final)
-        _parts(self.folder).rename(_spent(self.folder))  # atomic: readers trust `parts` as long as it exists
-        shutil.rmtree(_spent(self.folder))
+        with self._watch.on("io"):
+            target = self.folder / "tables"
+            target.mkdir(exist_ok=True)
+            written = [_write_closed(self.folder, table, target) for table in TABLES.values()]
+            for temporary, final in written:
+                temporary.replace(final)
+            _parts(self.folder).rename(_spent(self.folder))  # atomic: readers trust `parts` as long as it exists
+            shutil.rmtree(_spent(self.folder))
 
 
 @dataclass(slots=True)
@@ -133,6 +145,7 @@ class WorldTables:
     rows_per_part: int
     timing_only: bool
     clock: Callable[[], float] | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
     frontier_s: float = 0.0
     _sequence: Iterator[int] = field(default_factory=itertools.count)
     _rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
@@ -214,7 +227,8 @@ class WorldTables:
         sequence = range(first := next(self._sequence), first + count)
         deque(itertools.islice(self._sequence, count - 1), maxlen=0)
         self._cut_at += count
-        self._write({name: self._arrow(table, count, sequence, columns)})
+        with self.watch.on("io"):
+            self._write({name: self._arrow(table, count, sequence, columns)})
 
     def cut(self, now_s: float | None = None) -> None:
         """Resolve what is deferred and write every row recorded so far. ``now_s`` becomes the frontier.
@@ -225,7 +239,8 @@ class WorldTables:
             raise ValueError(f"the tables of learner {self.learner!r}, seed {self.seed} are closed")
         full = {name: rows for name, rows in self._rows.items() if rows}
         if full:
-            self._write({name: self._from_rows(TABLES[name], rows) for name, rows in full.items()})
+            with self.watch.on("io"):
+                self._write({name: self._from_rows(TABLES[name], rows) for name, rows in full.items()})
             self._cut_at += sum(len(rows) for rows in full.values())
             for rows in full.values():
                 rows.clear()

@@ -37,6 +37,7 @@ FLOORS = {
     "edgesim.signals": 0,
     "edgesim.traces": 0,
     "edgesim.seeds": 0,
+    "edgesim.stopwatch": 0,
     "edgesim.errors": 0,
 }
 FACE = "edgesim"  # the package itself re-exports lazily; only learners and users import from it

@@ -15,6 +15,7 @@ from edgesim.cli.comparing import compare
 from edgesim.cli.differing import diff
 from edgesim.cli.exporting import export
 from edgesim.cli.listing import learners
+from edgesim.cli.profiling import profile
 from edgesim.cli.reporting import report
 from edgesim.cli.running import run
 from edgesim.cli.scenarios import new, schema, validate
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (run, compare, report, diff, sweep, trace, validate, schema, learners, new):
+for _command in (run, compare, report, diff, sweep, trace, profile, validate, schema, learners, new):
     app.command()(_command)
 app.add_typer(export, name="export")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, final
 
 from ..errors import NeedsValues, WorkFailure
+from ..stopwatch import Stopwatch
 from .executors import Call, Calls, Executor, InlineExecutor, Raised
 from .function import checked, require_finite
 from .graph import WHOLE, Group, Job, JobHandle, part_key
@@ -80,6 +81,9 @@ class Plane(Protocol):
             A job raised. What it does not concern stays pending.
         """
 
+    def counts(self) -> dict[str, int]:
+        """How many jobs were settled and how, for a run's manifest."""
+
     def close(self) -> None:
         """Give back what the plane holds: processes, files. Values that are there can still be read; nothing is
         submitted any more."""
@@ -102,6 +106,8 @@ class WorkPlane:
         Called with the label of each settled job, for progress displays.
     store
         Keeps results longer than handles do.
+    watch
+        Told what time is spent on.
     overflow
         Where values go that memory has no room for.
     """
@@ -116,6 +122,7 @@ class WorkPlane:
         memory_bytes: int = MEMORY_BYTES,
         on_done: Callable[[Label], None] | None = None,
         store: Store | None = None,
+        watch: Stopwatch | None = None,
         overflow: Overflow | None = None,
     ) -> None:
         if max_pending < 1:
@@ -129,6 +136,11 @@ class WorkPlane:
         self._ran = 0
         self._flushing = False
         self._found = 0
+        self._batches = 0
+        self._fused_batches = 0
+        self._fused_jobs = 0
+        self._watch = watch or Stopwatch()
+        self._is_here = isinstance(executor, InlineExecutor)
         self._results = Results(store, overflow)
         self._pending: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
 
@@ -178,6 +190,7 @@ class WorkPlane:
         if self._flushing:
             raise RuntimeError("a job or a progress display asked for values while the plane was running jobs")
         self._flushing = True
+        before = self._watch.turn_to("plane")
         try:
             self._recall()
             self._run(Schedule(self._pending.values()))
@@ -185,6 +198,7 @@ class WorkPlane:
         finally:
             self._executor.abandon()
             self._flushing = False
+            self._watch.turn_to(before)
 
     def close(self) -> None:
         """See ``Plane``. Values that are held are stored first."""
@@ -195,6 +209,17 @@ class WorkPlane:
             self._executor.close()
             if self._results.overflow is not None:
                 self._results.overflow.close()
+
+    def counts(self) -> dict[str, int]:
+        """See ``Plane``: jobs settled, run, and found; batches that they were run in, and those fused."""
+        return {
+            "done": self._done,
+            "run": self._ran,
+            "found": self._found,
+            "batches": self._batches,
+            "fused_batches": self._fused_batches,
+            "fused_jobs": self._fused_jobs,
+        }
 
     def demand(self, job: Job) -> None:
         """See ``Home``."""
@@ -222,10 +247,13 @@ class WorkPlane:
                     break
                 ticket = chosen[0].number
                 under_way[ticket] = chosen
-                self._executor.start(ticket, _calls(chosen))
+                with self._watch.on(_part_of(chosen) if _is_light(chosen) else "io"):  # packing for other processes
+                    self._executor.start(ticket, _calls(chosen))
+                self._count(chosen)
             if not under_way:
                 break
-            ticket, outcomes = self._executor.finish()
+            with self._watch.on(_part_of(next(iter(under_way.values()))) if self._is_here else "waiting"):
+                ticket, outcomes = self._executor.finish()
             for job, outcome in zip(under_way.pop(ticket), outcomes, strict=True):
                 self._ran += 1
                 try:
@@ -239,11 +267,18 @@ class WorkPlane:
                 else:
                     self._finish(job)
                 schedule.finished(job)
-            self._results.make_room(self._memory_bytes)
-            if self._results.store is not None:
-                self._results.store.tick(self._results.live)
+            with self._watch.on("io"):
+                self._results.make_room(self._memory_bytes)
+                if self._results.store is not None:
+                    self._results.store.tick(self._results.live)
         if failures:
             raise failures[0]
+
+    def _count(self, batch: list[Job]) -> None:
+        self._batches += 1
+        if batch[0].path != SEQUENTIAL:
+            self._fused_batches += 1
+            self._fused_jobs += len(batch)
 
     def _choose(self, schedule: Schedule) -> list[Job]:
         """Take the next job that has to run, and those that are computed together with it."""
@@ -369,6 +404,20 @@ def _calls(jobs: list[Job]) -> Calls:
     return Calls(first.function, first.path, first.params, tuple(each))
 
 
+def _is_light(batch: list[Job]) -> bool:
+    return batch[0].function.is_light(batch[0].path, batch[0].params)
+
+
+def _part_of(batch: list[Job]) -> str:
+    """What time spent on a batch is counted as."""
+    match batch[0].label.kind:
+        case "train" | "pretrain":
+            return "training"
+        case "evaluate" | "score":
+            return "evaluation"
+    return "aggregation"
+
+
 def _dormant_inputs(job: Job) -> list[Job]:
     inputs = [value.job for value in job.inputs if type(value) is JobHandle]
     return [needed for needed in inputs if needed is not None and needed.dormant]
@@ -391,6 +440,10 @@ class TimingPlane:
 
     def flush(self) -> None:
         """See ``Plane``; there is nothing to run."""
+
+    def counts(self) -> dict[str, int]:
+        """See ``Plane``."""
+        return {}
 
     def close(self) -> None:
         """See ``Plane``; there is nothing to give back."""
