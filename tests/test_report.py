@@ -345,6 +345,32 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found["environment"]["0"]["own"]["uplink"]["hub-0"]["v"] == [2e6, 5e5, 2e6]
 
 
+def test_where_one_seed_has_too_many_jobs_those_in_vain_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill, "BARS", 60)
+    run = WrittenRun(tmp_path / "run")
+    run["a", 0].online("x", 0)
+    for k in range(90):
+        lost = {"status": "killed", "output_model_id": ""} if k in (31, 77) else {}
+        run["a", 0].job("x", k, k + 0.5, **lost)
+    page = opened(tmp_path, run.close())
+    bars = page.documents[0]["drill"]["0"]["a"]["x"]["bars"]
+    assert len(bars) == 60
+    assert [bar[1] for bar in bars if not bar[4]] == [31, 77]
+    assert [bar[1] for bar in bars] == sorted(bar[1] for bar in bars)
+    assert "Of the jobs and transfers of a device 60 are drawn" in page.text
+
+
+def test_a_battery_s_level_is_told_device_by_device(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path / "run")
+    run["a", 0].online("x", 0)
+    for time_s, level in ((0, 1.0), (40, 0.5), (100, 0.2)):
+        run["a", 0].add("battery", device="x", time_s=time_s, event="change", level_ratio=level)
+    entry = opened(tmp_path, run.close()).documents[0]["drill"]["0"]["a"]["x"]
+    assert entry["battery"] == {"t": [0, 40, 100], "v": [1, 0.5, 0.2]}
+
+
 def test_the_worst_device_of_each_learner_is_among_those_that_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,10 +17,10 @@ from analysis.worlds import DEVICE, Floats
 DEVICES = 60
 """Of how many devices a page tells everything."""
 
-BARS = 40_000
-"""Most jobs and transfers on a page; where there are more, not all seeds are told in detail."""
+BARS = 24_000
+"""Most jobs and transfers on a page; where there are more, not all seeds are told in detail, and not all of them."""
 
-POINTS = 120_000
+POINTS = 80_000
 """Most points of all devices' curves together."""
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -49,6 +49,7 @@ class Drill:
         self.devices = self._chosen(every)
         moves = _moves(run, self.devices)
         self.seeds = self._affordable(moves)
+        self._most_bars = self._affordable_bars(moves)
         self._bars = _Grouped(moves, "lane", "start_s", "end_s", "text", "good", "amount")
         self._spans = _Grouped(run.spans, "start_s", "end_s", "served_s", "accuracy")
         self._memory = _Grouped(run.memory, "time_s", "used_bytes", "needed_bytes", "event")
@@ -87,6 +88,19 @@ class Drill:
             self.notes.append(f"Jobs and transfers of devices are kept for seed {told} only, to keep this page small.")
         return seeds
 
+    def _affordable_bars(self, moves: pd.DataFrame) -> int:
+        """How many jobs and transfers of one device in one world are drawn."""
+        told = moves[moves["seed"].isin(self.seeds)]
+        counts = told.groupby(DEVICE).size()
+        if len(told) <= BARS:
+            return max(1, int(counts.max())) if len(counts) else 1
+        most = max(24, BARS // len(counts))
+        self.notes.append(
+            f"Of the jobs and transfers of a device {most} are drawn for each learner, evenly chosen; of those in vain "
+            "up to half as many."
+        )
+        return most
+
     def _device(self, key: tuple[str, int, str]) -> dict[str, Any]:
         entry: dict[str, Any] = {}
         if spans := self._spans.get(key):
@@ -94,7 +108,7 @@ class Drill:
         if key[1] not in self.seeds:
             return entry
         if moves := self._bars.get(key):
-            entry["bars"] = self._bars_of(moves, key[2])
+            entry["bars"] = self._bars_of(moves)
         if memory := self._memory.get(key):
             entry |= self._memory_of(memory)
         if battery := self._battery.get(key):
@@ -120,12 +134,11 @@ class Drill:
             "refused": packed(rows["time_s"][kept], rows["needed_bytes"][kept]),
         }
 
-    def _bars_of(self, rows: Arrays, device: str) -> list[list[Any]]:
+    def _bars_of(self, rows: Arrays) -> list[list[Any]]:
         """Jobs and transfers: ``[lane, from, to, what, whether it came to something, amount]``."""
-        count = len(rows["start_s"])
-        kept = evenly(list(range(count)), BARS // 4)
-        if len(kept) < count:
-            self.notes.append(f"{device}: of {count:,} jobs and transfers {len(kept):,} are drawn, evenly chosen.")
+        good = rows["good"].astype(bool)
+        vain = evenly(np.flatnonzero(~good).tolist(), self._most_bars // 2)
+        kept = sorted([*vain, *evenly(np.flatnonzero(good).tolist(), self._most_bars - len(vain))])
         columns = (
             rows["lane"][kept].tolist(),
             times(rows["start_s"][kept]),

@@ -166,7 +166,7 @@ def rate(value: float, resource: str) -> str:
 
 def _range(signal: tuple[Floats, Floats] | None, resource: str, horizon_s: float) -> Content:
     if signal is None or len(signal[0]) == 0:
-        return _unmeasured(NOT_MEASURED)
+        return element("span", "none", class_="missing")  # a gateway has no memory
     times_s, values = signal
     lengths = np.diff(np.append(times_s, horizon_s)).clip(min=0.0)
     mean = float(np.average(values, weights=lengths)) if lengths.sum() > 0 else float(values[0])

@@ -14,6 +14,9 @@ from analysis.worlds import Floats
 TIME_DIGITS = 3
 """Times are written to the millisecond."""
 
+MOST_RUNS = 3
+"""Of how many runs of devices the names are told."""
+
 DIGITS = 5
 """Significant digits of everything else."""
 
@@ -87,16 +90,24 @@ def _short(value: float) -> float | int:
 
 
 def span_of_names(names: Sequence[str]) -> str:
-    """Name several devices shortly.
+    """Name several devices shortly: those that are numbered one after the other together.
 
-    >>> span_of_names(["hub-0", "hub-1", "hub-2"]), span_of_names(["a", "b"]), span_of_names(["x-1", "x-2", "y", "z"])
-    ('hub-0 to hub-2 (3)', 'a, b', 'x-1, x-2, ... (4)')
+    >>> span_of_names(["hub-0", "hub-1", "hub-2"]), span_of_names(["a", "x-1", "x-2"])
+    ('hub-0 to hub-2 (3)', 'a, x-1 to x-2 (3)')
+    >>> span_of_names(["a", "b", "c", "d"]), span_of_names(["a"])
+    ('a, b, ... (4)', 'a')
     """
-    if len(names) <= 2:
-        return ", ".join(names)
-    parts = [name.rpartition("-") for name in names]
-    if len({stem for stem, _, _ in parts}) == 1 and all(end.isdigit() for _, _, end in parts):
-        places = [int(end) for _, _, end in parts]
-        if places == list(range(places[0], places[0] + len(places))):
-            return f"{names[0]} to {names[-1]} ({len(names)})"
-    return f"{names[0]}, {names[1]}, ... ({len(names)})"
+    runs: list[tuple[str, str]] = []  # the first and the last of each
+    for name in names:
+        if runs and name == _next(runs[-1][1]):
+            runs[-1] = (runs[-1][0], name)
+        else:
+            runs.append((name, name))
+    told = [first if first == last else f"{first} to {last}" for first, last in runs]
+    shown = told if len(told) <= MOST_RUNS else [*told[: MOST_RUNS - 1], "..."]
+    return ", ".join(shown) + (f" ({len(names)})" if len(names) > 1 else "")
+
+
+def _next(name: str) -> str | None:
+    stem, dash, number = name.rpartition("-")
+    return f"{stem}{dash}{int(number) + 1}" if number.isdigit() else None

@@ -122,7 +122,7 @@ class Dashboard:
 
     def _fitting(self) -> dict[str, int]:
         """The columns for which the terminal is wide enough, with their widths."""
-        widths = _WIDTHS | {"learner": max(len("learner"), *(len(row.name) for row in self._rows.values()))}
+        widths = _WIDTHS | {"learner": max(map(len, ["learner", *(row.name for row in self._rows.values())]))}
         for heading in _LEFT_OUT_FIRST:
             if sum(widths.values()) + 3 * len(widths) + 1 <= self._console.width:  # each has a border and two blanks
                 break
