@@ -105,9 +105,9 @@ class ScenarioComparison:
 
     def difference(self, learner: str, other: str, metric: str) -> tuple[Interval, str]:
         """Return (learner - other) with its paired interval, and what it supports: ``better``, ``tied``, ..."""
-        values = self._paired[metric]
-        found = paired_difference(values, learner, other)
-        return found, judged(found, METRICS[metric], float(values.xs(other, level="learner").mean()))
+        by_seed = self._by_seed[metric]
+        found = paired_difference(by_seed, learner, other)
+        return found, judged(found, METRICS[metric], float(by_seed[other].mean()))
 
     def against_baseline(self, learner: str, metric: str) -> tuple[Interval, str]:
         """Return :meth:`difference` from the baseline; NaN for the baseline itself and for medians."""
@@ -126,10 +126,11 @@ class ScenarioComparison:
         return {key: Interval(*row) for key, row in zip(keys, cells, strict=True)}
 
     @cached_property
-    def _paired(self) -> dict[str, pd.Series[float]]:
+    def _by_seed(self) -> dict[str, pd.DataFrame]:
+        """What is paired, by metric: a row a seed, a column a learner."""
         seeds, episodes = self.run.seed_metrics, self.run.episodes
         names = [name for name, metric in METRICS.items() if metric.over != "median"]
-        return {name: summary.paired_values(seeds, episodes, name) for name in names}
+        return {name: summary.paired_values(seeds, episodes, name).unstack("learner") for name in names}
 
     def _row(self, learner: str, metric: Metric) -> tuple[object, ...]:
         found = self.estimate(learner, metric.name)

@@ -204,7 +204,7 @@ class Difference:
         old, new = (self._estimates[key, name] for key in keys)
         found, verdict = Interval(new - old, math.nan, math.nan, 0), "not paired"
         if metric.over != "median":
-            paired = paired_difference(self._paired[name], keys[1], keys[0])
+            paired = paired_difference(self._paired[name].unstack("learner"), keys[1], keys[0])
             if paired.seeds:
                 found = paired
                 verdict = judged(found, metric, float(self._paired[name].xs(keys[0], level="learner").mean()))

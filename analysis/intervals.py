@@ -64,13 +64,12 @@ def mean_interval(values: npt.ArrayLike) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def paired_difference(values: pd.Series[float], learner: Hashable, baseline: Hashable) -> Interval:
+def paired_difference(by_seed: pd.DataFrame, learner: Hashable, baseline: Hashable) -> Interval:
     """Mean over seeds of (learner - baseline) with its paired 95 % interval.
 
-    ``values`` is indexed by (learner, seed). Both live in the same environment at a seed (common random
+    ``by_seed`` has a row a seed and a column a learner. Both live in the same environment at a seed (common random
     numbers), so only seeds of both count.
     """
-    by_seed = values.unstack("learner")
     difference = by_seed[learner] - by_seed[baseline]
     return mean_interval(difference.to_numpy(np.float64))
 

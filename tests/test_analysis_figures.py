@@ -203,6 +203,18 @@ def test_a_world_or_device_or_metric_that_is_not_there_is_the_user_s_mistake(run
         figures.plot_devices(analysis.load(WrittenRun(tmp_path).kill()))
 
 
+def test_the_lines_of_the_documentation_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parent.parent / "docs" / "figures.md"
+    first, second = (part.split("```")[0] for part in page.read_text(encoding="utf-8").split("```python\n")[1:])
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "runs" / "quickstart-1")
+    written_modules(tmp_path / "runs" / "eclm-1")
+    exec(compile(first + second, str(page), "exec"), {})
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert drawn == {*ALL, "modules"}
+    assert {f"plot_{name}" for name in drawn} == {name for name in figures.__all__ if name.startswith("plot_")}
+
+
 def test_one_figure_shows_one_scenario(tmp_path: Path) -> None:
     folders = [WrittenRun(tmp_path / name, name=name).close() for name in ("hills", "plains")]
     with pytest.raises(UserError, match="one figure shows one scenario, these are hills, plains"):
