@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
+from .keeping import Keeping
 from .run_folder import FORMAT, RunFolder, differences
 from .simulation import Ready, choice, load_scenario, prepare, simulate
 from .tables import read_manifest
@@ -29,6 +30,7 @@ def resume(
     seeds: Sequence[int] | None = None,
     allow_code: bool = False,
     journal_bytes: int | None = None,
+    cache: bool = True,
     on_progress: Callable[[Progress], None] | None = None,
     executor: str | None = None,
     workers: int | None = None,
@@ -42,7 +44,7 @@ def resume(
         Its folder.
     scenario, learners, seeds
         What the folder must be a run of, as in ``run``; by default whatever it is a run of.
-    allow_code, journal_bytes, on_progress, executor, workers, ray_address
+    allow_code, journal_bytes, cache, on_progress, executor, workers, ray_address
         As in ``run``.
 
     Returns
@@ -90,7 +92,7 @@ def resume(
             ready.cast,
             timing_only=told["timing_only"],
             allow_code=allow_code,
-            journal_bytes=journal_bytes,
+            keeping=Keeping(journal_bytes, cache),
             on_progress=on_progress,
             computing=computing,
         )

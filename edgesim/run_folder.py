@@ -33,6 +33,9 @@ FORMAT = 1
 
 MANIFEST = "manifest.json"
 
+JOURNAL = "journal"
+"""Folder of results that a run needs to go on; gone when it is done."""
+
 LOCK = ".lock"
 """Held by the process that writes into the folder, and removed when the run is done."""
 
@@ -115,7 +118,7 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         """Where results are kept that a resumed run needs."""
-        return self.path / "journal"
+        return self.path / JOURNAL
 
     def update(self, **entries: Any) -> None:
         """Change entries of the manifest and write it."""

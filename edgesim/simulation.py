@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from .errors import EdgesimError, LearnerFailure, NeedsValues, UserError
+from .keeping import Keeping, Kept
 from .learner import Learner, LearnerEntry, LearnerParams, discover, installed_params, load_learner
 from .progress import Progress, Reporter
 from .run_folder import RunFolder, is_full
@@ -20,7 +21,6 @@ from .scenario.findings import did_you_mean
 
 if TYPE_CHECKING:
     from .jobs import Choice, Plane
-    from .jobs.journal import Journal
     from .tables import TableWriter, WorldTables
     from .world import Environment, World
 
@@ -62,6 +62,7 @@ def run(
     timing_only: bool = False,
     allow_code: bool = False,
     journal_bytes: int | None = None,
+    cache: bool = True,
     on_progress: Callable[[Progress], None] | None = None,
     executor: str | None = None,
     workers: int | None = None,
@@ -86,6 +87,8 @@ def run(
         Import learners and models given as ``package.module:name``.
     journal_bytes
         Size over which the journal is compacted that makes the run resumable, by default 2 GiB; 0: no journal.
+    cache
+        Take pretraining that another run has done from the user's cache, and share this run's.
     on_progress
         Called a few times a second.
     executor, workers
@@ -118,7 +121,7 @@ def run(
             ready.cast,
             timing_only=timing_only,
             allow_code=allow_code,
-            journal_bytes=journal_bytes,
+            keeping=Keeping(journal_bytes, cache),
             on_progress=on_progress,
             computing=computing,
         )
@@ -253,7 +256,7 @@ def simulate(
     *,
     timing_only: bool = False,
     allow_code: bool = False,
-    journal_bytes: int | None = None,
+    keeping: Keeping | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     computing: Choice | None = None,
     plane: Plane | None = None,
@@ -261,7 +264,7 @@ def simulate(
     """Simulate learners that exist already, by label, and write their tables into ``folder``; see ``run``.
 
     ``computing`` is where jobs run, by default as the scenario says; ``plane`` what runs them, by default one of its
-    own, with a journal in ``folder``.
+    own, which keeps results as ``keeping`` says, by default in a journal in ``folder``.
     """
     from .jobs import cpu_capability
     from .models import weight_bytes
@@ -273,15 +276,17 @@ def simulate(
     writer = TableWriter(folder.path, timing_only=timing_only, watch=folder.watch)
     dataset = load_data(scenario)
     own = plane is None
-    journal = _open_journal(folder, journal_bytes) if own and not timing_only else None
+    kept = (keeping or Keeping()).open(folder) if own and not timing_only else None
     if plane is None:
         computing = computing or choice(scenario)
         if not timing_only:
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
-        plane = _plane(folder, scenario, computing, timing_only, journal, reporter)
+        plane = _plane(folder, scenario, computing, timing_only, kept, reporter)
     stage = _Stage(folder, plane, writer, reporter)
     with _closing(plane) if own else contextlib.nullcontext(), _patient_collector():
         for seed in seeds:
+            if kept is not None:
+                kept.next_seed()
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
             folder.update(
                 sample_bytes=surroundings.sample_bytes,
@@ -292,9 +297,9 @@ def simulate(
                     gc.collect()  # the world that is over refers to itself: it goes before the next one comes
                 stage.play(label, learner, surroundings)
         writer.close()
-        if journal is not None:
-            journal.discard()
-    folder.update(jobs=plane.done, work=plane.counts())
+        if kept is not None:
+            kept.done()
+    folder.update(jobs=plane.done, work=plane.counts(), **({} if kept is None else kept.facts()))
 
 
 def _plane(
@@ -302,7 +307,7 @@ def _plane(
     scenario: Scenario,
     computing: Choice,
     timing_only: bool,
-    journal: Journal | None,
+    kept: Kept | None,
     reporter: Reporter | None,
 ) -> Plane:
     from .jobs import Overflow, TimingPlane, WorkPlane
@@ -313,21 +318,10 @@ def _plane(
         computing.make(scenario.work.threads_per_job),
         memory_bytes=int(scenario.work.memory),
         on_done=None if reporter is None else reporter.tick,
-        store=journal,
+        store=None if kept is None else kept.store,
         watch=folder.watch,
         overflow=Overflow(folder.path),
     )
-
-
-def _open_journal(folder: RunFolder, max_bytes: int | None) -> Journal | None:
-    from .jobs.journal import JOURNAL_BYTES, Journal
-
-    if max_bytes == 0:
-        return None
-    journal = Journal(folder.journal, max_bytes=JOURNAL_BYTES if max_bytes is None else max_bytes)
-    if journal.damage:
-        folder.update(journal_damage=[*folder.manifest.get("journal_damage", ()), *journal.damage])
-    return journal
 
 
 @contextlib.contextmanager

@@ -189,7 +189,7 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
         *("run", QUICKSTART, "--learner", "ecavg", "--learner", "on_device", "--seeds", "0-2,7"),
         *("--out", "here", "--timing-only", "--set", "name=renamed", "--executor", "ray"),
         *("--workers", "3", "--ray-address", "auto"),
-        *("--journal-size", "500 MB"),
+        *("--journal-size", "500 MB", "--no-cache"),
     )
     assert result.exit_code == 0, result.output
     assert runs == [
@@ -201,6 +201,7 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
             "timing_only": True,
             "allow_code": False,
             "journal_bytes": 500_000_000,
+            "cache": False,
             "executor": "ray",
             "workers": 3,
             "ray_address": "auto",

@@ -27,7 +27,7 @@ QUICKSTART = Path(__file__).parent.parent / "scenarios" / "quickstart.yaml"
 def edgesim_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run ``edgesim ARGUMENTS...`` in a folder of its own, with a stand-in for the simulation."""
 
-    def run(scenario: Any, *, seeds: Any, out: Path, timing_only: bool, allow_code: bool) -> Path:
+    def run(scenario: Any, *, seeds: Any, out: Path, cache: bool, timing_only: bool, allow_code: bool) -> Path:
         if scenario.name == "stopped":
             raise KeyboardInterrupt
         if scenario.name.startswith("broken"):

@@ -14,6 +14,7 @@ from filelock import FileLock
 from edgesim import sweeps
 from edgesim.errors import ScenarioError, UserError
 from edgesim.learner import Learner, LearnerParams
+from edgesim.progress import Progress
 from edgesim.run_folder import RunFolder
 from edgesim.simulation import prepare
 from edgesim.simulation import run as simulate
@@ -57,7 +58,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stand in for the simulation: keeps the folders' names; a scenario that is called broken fails."""
     called: list[str] = []
 
-    def run(scenario: Any, *, seeds: Any, out: Path, timing_only: bool, allow_code: bool) -> Path:
+    def run(scenario: Any, *, seeds: Any, out: Path, cache: bool, timing_only: bool, allow_code: bool) -> Path:
         called.append(out.name)
         ready = prepare(scenario, seeds=seeds, timing_only=timing_only, allow_code=allow_code)
         folder = RunFolder.create(out, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
@@ -183,6 +184,25 @@ def test_what_failed_or_was_interrupted_is_tried_again(scenario: Path, runs: lis
     del runs[:]
     sweep(scenario, grid={"name": ["good", "broken"]})
     assert runs == ["name=good", "name=broken"]
+
+
+def test_a_point_that_was_killed_goes_on_where_it_was(scenario: Path, tmp_path: Path) -> None:
+    whole = sweep(scenario, grid={"seed": [0, 1]}, out=tmp_path / "whole")
+    point = tmp_path / "sweep" / "points" / "seed=1"
+    (planned,) = (found for found in _plan(scenario, "seed=0,1").points if found.name == "seed=1")
+
+    def stop(progress: Progress) -> None:
+        if progress.done_jobs:
+            raise KeyboardInterrupt
+
+    sweep(scenario, grid={"seed": [0]}, out=tmp_path / "sweep")
+    with pytest.raises(KeyboardInterrupt):
+        simulate(planned.ready.scenario, seeds=planned.ready.seeds, out=point, on_progress=stop)
+    assert (point / "journal").is_dir()
+    sweep(scenario, grid={"seed": [0, 1]}, out=tmp_path / "sweep")
+    assert json.loads((point / "manifest.json").read_text())["resumed"] == 1
+    for table in (whole / "points" / "seed=1" / "tables").iterdir():
+        assert (point / "tables" / table.name).read_bytes() == table.read_bytes()
 
 
 @pytest.mark.parametrize(

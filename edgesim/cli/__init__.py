@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from edgesim import __version__
+from edgesim.cli.caching import cache
 from edgesim.cli.comparing import compare
 from edgesim.cli.differing import diff
 from edgesim.cli.exporting import export
@@ -32,6 +33,7 @@ app = typer.Typer(
 for _command in (run, compare, report, diff, sweep, trace, profile, validate, schema, learners, new):
     app.command()(_command)
 app.add_typer(export, name="export")
+app.add_typer(cache, name="cache")
 
 
 def _version(asked: bool) -> None:

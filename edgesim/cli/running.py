@@ -86,6 +86,9 @@ def run(
             "'0 B': no journal.",
         ),
     ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute pretraining that another run has done, and keep none.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show a live table: accuracy, bytes, jobs and speed of each learner.")
     ] = False,
@@ -98,6 +101,7 @@ def run(
         timing_only,
         allow_code,
         None if journal_size is None else _parse_size(journal_size),
+        not no_cache,
         executor,
         workers,
         ray_address,
@@ -126,6 +130,7 @@ class _How:
     timing_only: bool
     allow_code: bool
     journal_bytes: int | None
+    cache: bool
     executor: str | None
     workers: int | None
     ray_address: str | None
@@ -210,6 +215,7 @@ def _run_one(scenario: Scenario, folder: Path, how: _How) -> None:
             timing_only=how.timing_only,
             allow_code=how.allow_code,
             journal_bytes=how.journal_bytes,
+            cache=how.cache,
             on_progress=display,
             executor=how.executor,
             workers=how.workers,
@@ -240,6 +246,7 @@ def _resume(folder: Path, scenarios: Sequence[Path], overrides: Sequence[str], o
             seeds=how.seeds,
             allow_code=how.allow_code,
             journal_bytes=how.journal_bytes,
+            cache=how.cache,
             on_progress=display,
             executor=how.executor,
             workers=how.workers,

@@ -76,6 +76,9 @@ def sweep(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Import learners and models named package.module:name.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute pretraining at every point, and keep none for other runs.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the sweep's folder and nothing else.")] = False,
 ) -> None:
     """Run a scenario at many points, and put the results into one table.
@@ -101,7 +104,7 @@ def sweep(
     _check_metrics(metric or ())
     with Display(Console(stderr=True), plan, jobs, quiet) as display:
         try:
-            for outcome in sweeps.run_plan(plan, jobs=jobs):
+            for outcome in sweeps.run_plan(plan, jobs=jobs, cache=not no_cache):
                 display.take(outcome)
         except KeyboardInterrupt:
             complain(

@@ -38,6 +38,7 @@ def sweep(
     redo: bool = False,
     timing_only: bool = False,
     allow_code: bool = False,
+    cache: bool = True,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Path:
     """Run a scenario file at every point of a grid, of a list, or of both combined.
@@ -54,6 +55,8 @@ def sweep(
         As in :func:`~edgesim.sweeps.plan.make_plan`.
     jobs
         How many points at a time, each in a process of its own.
+    cache
+        As in :func:`~edgesim.sweeps.run.run_plan`.
     on_outcome
         Called as each point ends.
 
@@ -80,7 +83,7 @@ def sweep(
         timing_only=timing_only,
         allow_code=allow_code,
     )
-    for outcome in run_plan(plan, jobs=jobs):
+    for outcome in run_plan(plan, jobs=jobs, cache=cache):
         if on_outcome is not None:
             on_outcome(outcome)
     return plan.folder

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..errors import Problem, ScenarioError, UserError
 from ..learner import installed_params
-from ..run_folder import LOCK, differences
+from ..run_folder import JOURNAL, LOCK, differences
 from ..scenario import Override, Scenario, load_each
 from ..simulation import Ready, prepare
 from .points import Point
@@ -24,7 +24,7 @@ TRACEBACK = "traceback.txt"
 _NO_RUN_YET = {"scenario.yaml", ".manifest.json", LOCK, TRACEBACK}
 """What a run folder may hold without a manifest: its process died at once, or the run could not begin."""
 
-Standing = Literal["new", "done", "unfinished", "outdated"]
+Standing = Literal["new", "done", "begun", "unfinished", "outdated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Planned:
     ready
         The run, checked.
     standing
-        What is in the folder: nothing, this very run, a run that did not finish, or another one.
+        What is in the folder: nothing, this very run, done or begun, another run that did not finish, or one that did.
     """
 
     name: str
@@ -198,9 +198,9 @@ def _standing(folder: Path, ready: Ready, *, timing_only: bool) -> tuple[Standin
             return "unfinished", []
         raise UserError(f"{folder} is there already and is no run folder: remove it, or choose another --out")
     told = json.loads(manifest.read_text(encoding="utf-8"))
-    if told.get("status") != "done":
-        return "unfinished", []
     found = differences(told, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
+    if told.get("status") != "done":
+        return "unfinished" if found or not (folder / JOURNAL).is_dir() else "begun", []
     return ("outdated", found) if found else ("done", [])
 
 

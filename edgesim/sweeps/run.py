@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UserError
+from ..resuming import resume
 from ..scenario import Scenario
 from ..simulation import run
 from .plan import RECORD, TRACEBACK, Plan, Planned
@@ -34,7 +35,7 @@ class Outcome:
     wall_s: float = 0.0
 
 
-def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL) -> Iterator[Outcome]:
+def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL, cache: bool = True) -> Iterator[Outcome]:
     """Run the points that are to be run; yield how each ended, as they end.
 
     Parameters
@@ -45,6 +46,8 @@ def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL) -> Iterator[Out
         How many points at a time, each in a process of its own; with 1, in this process.
     backend
         Whose processes: a name that joblib knows.
+    cache
+        Share pretraining among the points and with other runs, in the user's cache.
 
     Raises
     ------
@@ -62,11 +65,11 @@ def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL) -> Iterator[Out
     with lock:
         record = _Record(plan)
         for planned in plan.todo:
-            if planned.folder.exists():
+            if planned.folder.exists() and planned.standing != "begun":
                 shutil.rmtree(planned.folder)
         record.write()
         try:
-            for outcome in _played(plan, jobs, backend):
+            for outcome in _played(plan, jobs, backend, cache):
                 record.take(outcome)
                 yield outcome
         finally:
@@ -83,18 +86,13 @@ class _Task:
     seeds: tuple[int, ...]
     timing_only: bool
     allow_code: bool
+    cache: bool
 
 
 def _play(task: _Task) -> Outcome:
     """Run one point; called in a worker process."""
     try:
-        run(
-            task.scenario,
-            seeds=task.seeds,
-            out=task.folder,
-            timing_only=task.timing_only,
-            allow_code=task.allow_code,
-        )
+        _run_or_resume(task)
     except Exception as error:  # a point that fails must not end the others
         task.folder.mkdir(parents=True, exist_ok=True)
         (task.folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -103,9 +101,27 @@ def _play(task: _Task) -> Outcome:
     return Outcome(task.name, "done", wall_s=_wall_s(task.folder))
 
 
-def _played(plan: Plan, jobs: int, backend: str) -> Iterator[Outcome]:
+def _run_or_resume(task: _Task) -> None:
+    if task.folder.exists():  # it was begun
+        (task.folder / TRACEBACK).unlink(missing_ok=True)
+        try:
+            resume(task.folder, allow_code=task.allow_code, cache=task.cache)
+            return
+        except UserError:  # begun on another kind of CPU, or so early that there is nothing to go on with
+            shutil.rmtree(task.folder)
+    run(
+        task.scenario,
+        seeds=task.seeds,
+        out=task.folder,
+        timing_only=task.timing_only,
+        allow_code=task.allow_code,
+        cache=task.cache,
+    )
+
+
+def _played(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcome]:
     """Run all points. Where a process dies, what was in its hands is tried again alone, then given up."""
-    waiting = {planned.name: _task(plan, planned) for planned in plan.todo}
+    waiting = {planned.name: _task(plan, planned, cache) for planned in plan.todo}
     while waiting:
         try:
             for outcome in outcomes(_play, list(waiting.values()), jobs, backend=backend):
@@ -121,10 +137,9 @@ def _played(plan: Plan, jobs: int, backend: str) -> Iterator[Outcome]:
 
 
 def _settled(task: _Task, backend: str) -> Outcome:
-    """Tell how a point ended that was running when a process died; if that is not known, run it again, alone."""
+    """Tell how a point ended that was running when a process died; if that is not known, go on with it, alone."""
     if _manifest(task.folder).get("status") == "done":
         return Outcome(task.name, "done", wall_s=_wall_s(task.folder))
-    shutil.rmtree(task.folder)
     try:
         (outcome,) = outcomes(_play, [task], 2, backend=backend)  # two jobs: not in this process
     except WorkersDied:
@@ -132,9 +147,9 @@ def _settled(task: _Task, backend: str) -> Outcome:
     return outcome
 
 
-def _task(plan: Plan, planned: Planned) -> _Task:
+def _task(plan: Plan, planned: Planned, cache: bool) -> _Task:
     ready = planned.ready
-    return _Task(planned.name, planned.folder, ready.scenario, ready.seeds, plan.timing_only, plan.allow_code)
+    return _Task(planned.name, planned.folder, ready.scenario, ready.seeds, plan.timing_only, plan.allow_code, cache)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

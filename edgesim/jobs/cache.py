@@ -1,0 +1,220 @@
+"""The user's cache: results of work done before time 0, which learners, runs and points of a sweep have in common.
+
+A file a result, named by its key: a safetensors record and its checksum. Files appear by renaming, so that any number
+of processes can use the folder at once; those used longest ago go when it grows too large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from .codec import NotStorable, Packing, read_record, unpacked
+from .function import JobFunction
+from .journal import Journal
+from .results import Load, Result
+
+VARIABLE = "EDGESIM_CACHE"
+"""Environment variable that names the folder; empty: no cache."""
+
+CACHE_BYTES = 2 * 2**30
+"""Size over which the files go that were used longest ago."""
+
+ROOM = 0.8
+"""Part of that size that is left then."""
+
+_CHECKSUM_BYTES = 16
+_SUFFIX = ".record"
+
+
+def cache_folder() -> Path | None:
+    """The user's cache folder; None where ``EDGESIM_CACHE`` is empty. It need not exist."""
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return Path(named) if named else None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "edgesim" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "edgesim"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgesim"
+
+
+@final
+class Cache:
+    """A folder of results.
+
+    Parameters
+    ----------
+    folder
+        Made when something is kept.
+    max_bytes
+        See ``CACHE_BYTES``.
+
+    Attributes
+    ----------
+    hits, kept
+        Results that were found, and that were kept.
+    problem
+        Why nothing is kept any more, in words; empty as long as all is well.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int = CACHE_BYTES) -> None:
+        self.folder = folder
+        self.hits = 0
+        self.kept = 0
+        self.problem = ""
+        self._max_bytes = max_bytes
+        self._size_bytes: int | None = None
+
+    def find(self, key: str, function: JobFunction[..., Any]) -> Load | None:
+        """Read the result with this key; None where it is not there. One that is damaged is removed."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        record, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+        if _checksum(record) != checksum:
+            path.unlink(missing_ok=True)
+            return None
+        notes, tensors = read_record(record)
+        try:
+            value = unpacked(json.loads(notes["values"])[key], function, tensors.__getitem__)
+        except NotStorable:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # used now
+        self.hits += 1
+        return lambda: value
+
+    def put(self, result: Result) -> None:
+        """Keep a result; where that does not work, nothing is kept any more, and ``problem`` says why."""
+        if self.problem or (path := self._path(result.key)).exists():
+            return
+        packing = Packing()
+        try:
+            packing.add(result.key, result.value, result.function)
+        except NotStorable:
+            return
+        record = packing.record({})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, record + _checksum(record))
+            self._limit(len(record) + _CHECKSUM_BYTES)
+        except OSError as error:
+            self.problem = str(error)
+        else:
+            self.kept += 1
+
+    def files(self) -> list[tuple[Path, os.stat_result]]:
+        """All results, those used longest ago first."""
+        found = []
+        for path in self.folder.glob(f"*/*{_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+                found.append((path, path.stat()))
+        return sorted(found, key=lambda file: (file[1].st_mtime_ns, file[0]))
+
+    def clear(self) -> tuple[int, int]:
+        """Remove all results; return how many there were and how many bytes they took."""
+        files = self.files()
+        for path, _ in files:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path, _ in files}:
+            with contextlib.suppress(OSError):  # something else is in it
+                folder.rmdir()
+        return len(files), sum(stat.st_size for _, stat in files)
+
+    def _limit(self, added_bytes: int) -> None:
+        if self._size_bytes is None:
+            self._size_bytes = sum(stat.st_size for _, stat in self.files())
+        else:
+            self._size_bytes += added_bytes
+        if self._size_bytes <= self._max_bytes:
+            return
+        files = self.files()
+        self._size_bytes = sum(stat.st_size for _, stat in files)
+        for path, stat in files:
+            if self._size_bytes <= ROOM * self._max_bytes:
+                break
+            path.unlink(missing_ok=True)
+            self._size_bytes -= stat.st_size
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}{_SUFFIX}"
+
+
+@final
+class Shelves:
+    """A store that is a run's journal and the user's cache; either may be missing. What learners have in common is held
+    in memory as well."""
+
+    def __init__(self, journal: Journal | None, cache: Cache | None) -> None:
+        self._journal = journal
+        self._cache = cache
+        self._common: list[Result] = []
+
+    def forget_common(self) -> None:
+        """Let go of what learners have in common: the next worlds are others."""
+        self._common.clear()
+
+    @property
+    def remembers(self) -> bool:
+        """See ``Store``."""
+        return self._journal is not None and self._journal.remembers
+
+    def find(self, key: str, function: JobFunction[..., Any], *, shared: bool) -> Load | None:
+        """See ``Store``."""
+        found = None if self._journal is None else self._journal.find(key, function, shared=shared)
+        if found is None and shared and self._cache is not None:
+            found = self._cache.find(key, function)
+        return found
+
+    def was_computed(self, key: str) -> bool:
+        """See ``Store``."""
+        return self._journal is not None and self._journal.was_computed(key)
+
+    def put(self, result: Result) -> None:
+        """See ``Store``."""
+        if self._journal is not None:
+            self._journal.put(result)
+        if result.shared:
+            self._common.append(result)
+            if self._cache is not None:
+                self._cache.put(result)
+
+    def keep(self, result: Result) -> None:
+        """See ``Store``."""
+        if self._journal is not None:
+            self._journal.keep(result)
+
+    def tick(self, live: Mapping[str, Result]) -> None:
+        """See ``Store``."""
+        if self._journal is not None:
+            self._journal.tick(live)
+
+    def close(self, live: Mapping[str, Result]) -> None:
+        """See ``Store``."""
+        if self._journal is not None:
+            self._journal.close(live)
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES).digest()

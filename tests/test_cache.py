@@ -1,0 +1,185 @@
+"""The user's cache: pretraining is done once, whoever asks for it, and never wrongly."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import edgesim
+from edgesim.cli import app
+from edgesim.jobs import InlinePlane, Label, job
+from edgesim.jobs.arithmetic import Trained
+from edgesim.jobs.cache import VARIABLE, Cache, Shelves, cache_folder
+from edgesim.simulation import run
+from edgesim.testing import tiny_scenario
+
+SHARED = Label("fedavg", "cloud", 0.0, "pretrained", "pretrain", shared=True)
+OWN = SHARED._replace(shared=False)
+RUNS: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    RUNS.clear()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@job
+def pretrain(size: int) -> Trained:
+    RUNS.append(size)
+    return Trained({"w": torch.full((size,), 0.1)}, 0.5, 1)
+
+
+def plane(cache: Cache) -> InlinePlane:  # type: ignore[valid-type]  # a function that is read as a class
+    return InlinePlane(store=Shelves(None, cache))
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return found
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "tables").iterdir())}
+
+
+# Results
+
+
+def test_what_is_shared_is_computed_once_by_any_number_of_runs(folder: Path) -> None:
+    for _ in range(3):
+        state = plane(Cache(folder)).submit(pretrain, 7, label=SHARED).part("state")
+        assert torch.equal(state.value()["w"], torch.full((7,), 0.1))
+    assert RUNS == [7]
+
+
+def test_what_is_not_shared_stays_in_its_run(folder: Path) -> None:
+    for _ in range(2):
+        plane(Cache(folder)).submit(pretrain, 7, label=OWN).part("state").value()
+    assert RUNS == [7, 7]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_a_damaged_result_is_computed_again(folder: Path, damage: str) -> None:
+    plane(Cache(folder)).submit(pretrain, 7, label=SHARED).part("state").value()
+    (path,) = folder.glob("*/*.record")
+    data = bytearray(path.read_bytes())
+    data[-30] ^= 1
+    path.write_bytes({"flipped": bytes(data), "cut": data[:40], "empty": b""}[damage])
+    state = plane(Cache(folder)).submit(pretrain, 7, label=SHARED).part("state").value()
+    assert torch.equal(state["w"], torch.full((7,), 0.1))
+    assert RUNS == [7, 7]
+    plane(Cache(folder)).submit(pretrain, 7, label=SHARED).part("state").value()
+    assert RUNS == [7, 7]  # it is whole again
+
+
+def test_over_its_size_what_was_used_longest_ago_goes(folder: Path) -> None:
+    cache = Cache(folder, max_bytes=30_000)
+    for number in range(10):
+        plane(cache).submit(pretrain, 1000 + number, label=SHARED).part("state").value()
+        for path, _ in cache.files():  # a file system may not tell apart what happens within milliseconds
+            os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - 10**9))
+        plane(Cache(folder)).submit(pretrain, 1000, label=SHARED).part("state").value()  # used all the time
+    assert sum(stat.st_size for _, stat in cache.files()) <= 30_000
+    assert [1000 + number for number in range(10)] == RUNS
+    plane(Cache(folder)).submit(pretrain, 1001, label=SHARED).part("state").value()
+    assert RUNS[-1] == 1001
+
+
+def test_where_nothing_can_be_written_runs_go_on_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = Cache(tmp_path / "file" / "cache")
+    state = plane(cache).submit(pretrain, 7, label=SHARED).part("state")
+    assert torch.equal(state.value()["w"], torch.full((7,), 0.1))
+    assert "Not a directory" in cache.problem
+
+
+def _fill(folder: str, size: int) -> None:
+    for _ in range(20):
+        cache = Cache(Path(folder))
+        state = plane(cache).submit(pretrain, size, label=SHARED).part("state").value()
+        assert torch.equal(state["w"], torch.full((size,), 0.1))
+        for path, _stat in cache.files():
+            path.unlink(missing_ok=True)
+
+
+def test_two_processes_may_write_and_remove_the_same_results_at_once(folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_fill, args=(str(folder), 2000)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert not list(folder.glob("*/.*"))  # no half-written file is left
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    assert cache_folder() is None
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "edgesim"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "edgesim"
+
+
+# Runs
+
+
+LEARNERS = {"on_device": {"trigger": {"every": "5 min"}}, "no_adaptation": {}}
+
+
+def test_learners_of_one_seed_share_pretraining_even_without_a_cache(tmp_path: Path) -> None:
+    folder = run(tiny_scenario(learners=LEARNERS), seeds=[0, 1], out=tmp_path / "run", cache=False)
+    told = manifest(folder)
+    assert "cache" not in told
+    assert told["work"]["found"] >= 2 * 2  # initial weights and pretraining, of the second learner under each seed
+
+
+def test_a_second_run_finds_its_pretraining_and_its_tables_are_the_same(tmp_path: Path) -> None:
+    scenario = tiny_scenario(learners=LEARNERS)
+    first = run(scenario, out=tmp_path / "first")
+    second = run(scenario, out=tmp_path / "second")
+    without = run(scenario, out=tmp_path / "without", cache=False)
+    assert tables(first) == tables(second) == tables(without)
+    assert (manifest(first)["cache"]["hits"], manifest(first)["cache"]["kept"] > 0) == (0, True)
+    assert (manifest(second)["cache"]["hits"] > 0, manifest(second)["cache"]["kept"]) == (True, 0)
+    assert manifest(second)["work"]["run"] < manifest(without)["work"]["run"]
+
+
+def test_points_of_a_sweep_pretrain_once(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(tiny_scenario(learners={"no_adaptation": {}}).to_yaml(), encoding="utf-8")
+    sweep = edgesim.sweep(file, grid={"devices.0.uplink": ["1 Mbit/s", "2 Mbit/s"]}, out=tmp_path / "sweep")
+    kept = [manifest(point)["cache"]["kept"] for point in sorted((sweep / "points").iterdir())]
+    assert sorted(count > 0 for count in kept) == [False, True]
+
+
+# The command
+
+
+def test_edgesim_cache_tells_and_clears(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(*arguments: str) -> tuple[int, str]:
+        outcome = CliRunner().invoke(app, ["cache", *arguments])
+        return outcome.exit_code, outcome.output
+
+    assert command("info") == (0, f"{folder}\n0 results, 0 B of at most 2.15 GB\n")
+    plane(Cache(folder)).submit(pretrain, 10_000, label=SHARED).part("state").value()
+    assert "\n1 results, 40.2 kB" in command("info")[1]
+    code, text = command("clear")
+    assert (code, text.startswith("removed 1 results")) == (0, True)
+    assert list(folder.iterdir()) == []
+    monkeypatch.setenv(VARIABLE, "")
+    assert command("info") == (0, "there is no cache: EDGESIM_CACHE is empty\n")
+    assert command("clear")[0] == 2
