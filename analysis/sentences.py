@@ -64,7 +64,7 @@ def _sentences(part: ScenarioComparison) -> Iterator[str]:
 def extent(part: ScenarioComparison) -> str:
     """Say how much was run."""
     run = part.run
-    learners = f"{len(run.learners)} learner{'s' if len(run.learners) > 1 else ''}"
+    learners = f"{len(run.learners) or 'no'} learner{'s' if len(run.learners) != 1 else ''}"
     seeds = f"{len(run.seeds)} seeds" if len(run.seeds) > 1 else "one seed"
     return f"{learners}, {seeds}, {quantity(run.horizon_s, 's')} of virtual time."
 

@@ -25,6 +25,9 @@ POINTS = 80_000
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+LEAST = 24
+"""Points that every curve of a device may have."""
+
 _LANES = ("job", "up", "down", "peer")
 _GOOD = ("done", "delivered", "running", "in_flight", "ideal")
 
@@ -45,6 +48,7 @@ class Drill:
     def __init__(self, run: Run) -> None:
         self._run = run
         self.notes: list[str] = []
+        self._shortened = False
         every = list(dict.fromkeys([*run.availability["device"], *run.accuracy["device"]]))
         self.devices = self._chosen(every)
         moves = _moves(run, self.devices)
@@ -55,7 +59,7 @@ class Drill:
         self._memory = _Grouped(run.memory, "time_s", "used_bytes", "needed_bytes", "event")
         self._battery = _Grouped(run.battery, "time_s", "level_ratio")
         worlds = len(run.worlds) * max(1, len(self.devices))
-        self._most = max(24, POINTS // max(1, worlds))
+        self._most = max(LEAST, POINTS // max(1, worlds))
         if len(self.devices) < len(every):
             self.notes.append(
                 f"Of {len(every):,} devices {len(self.devices)} can be looked at one by one: the worst of each learner "
@@ -69,6 +73,11 @@ class Drill:
         for learner, seed in zip(run.worlds["learner"].tolist(), run.worlds["seed"].tolist(), strict=True):
             world = {device: self._device((learner, seed, device)) for device in self.devices}
             found.setdefault(str(seed), {})[learner] = world
+        if self._shortened:
+            self.notes.append(
+                f"Curves of single devices of more than {self._most} points are thinned, their extremes kept; the map "
+                "of devices is drawn from them."
+            )
         return found
 
     def _chosen(self, every: list[str]) -> list[str]:
@@ -112,8 +121,12 @@ class Drill:
         if memory := self._memory.get(key):
             entry |= self._memory_of(memory)
         if battery := self._battery.get(key):
-            entry["battery"] = packed(*thinned(*steps(battery["time_s"], battery["level_ratio"]), self._most))
+            entry["battery"] = self._series(*steps(battery["time_s"], battery["level_ratio"]))
         return entry
+
+    def _series(self, times_s: Floats, values: Floats) -> dict[str, Any]:
+        self._shortened |= len(times_s) > self._most
+        return packed(*thinned(times_s, values, self._most))
 
     def _accuracy(self, spans: Arrays) -> dict[str, Any]:
         """The step function; where there is a gap (unserved, not measured, killed) it is missing."""
@@ -123,14 +136,14 @@ class Drill:
         times_s = np.concatenate([start_s, end_s[ends]])
         values: Floats = np.concatenate([value, np.full(int(ends.sum()), np.nan)])
         order = np.argsort(times_s, kind="stable")
-        return packed(*thinned(*to_the_end(*steps(times_s[order], values[order])), self._most))
+        return self._series(*to_the_end(*steps(times_s[order], values[order])))
 
     def _memory_of(self, rows: Arrays) -> dict[str, Any]:
         held = steps(np.append(0.0, rows["time_s"]), np.append(0.0, rows["used_bytes"]))
         lost = np.isin(rows["event"], ["refused", "killed"])
         kept = evenly(np.flatnonzero(lost).tolist(), self._most)
         return {
-            "memory": packed(*thinned(*held, self._most)),
+            "memory": self._series(*held),
             "refused": packed(rows["time_s"][kept], rows["needed_bytes"][kept]),
         }
 

@@ -8,7 +8,7 @@ function addCursor(chart) {
   window.addEventListener("pointerup", (event) => {
     const still = pressed !== null && Math.abs(event.clientX - pressed) < 4;
     pressed = null;
-    if (!still || chart.stale || chart.figure.hidden) return;
+    if (!still || chart.stale || chart.blank || chart.figure.hidden) return;
     const time = timeAtPixel(chart, event.clientX - chart.stage.getBoundingClientRect().left);
     if (time !== null) chart.scenario.set({ time });
   }, true);
@@ -30,7 +30,7 @@ function placeCursor(chart) {
   const { time, zoom, facts } = chart.scenario;
   const [from, to] = zoom || [0, facts.horizon];
   const [left, right] = bounds(chart);
-  chart.cursor.hidden = !(time >= from && time <= to && to > from);
+  chart.cursor.hidden = chart.blank || !(time >= from && time <= to && to > from);
   chart.cursor.style.left = `${left + ((time - from) / (to - from)) * (right - left)}px`;
   chart.cursor.style.top = `${chart.margin.t}px`;
   chart.cursor.style.bottom = `${chart.margin.b}px`;

@@ -74,6 +74,7 @@ function accuracyChart(scenario, width) {
 
 function emptyText(scenario, count, otherwise) {
   if (count) return "";
+  if (!scenario.facts.learners.length) return "Nothing was run.";
   return scenario.shown.length ? otherwise : "No learner is chosen.";
 }
 

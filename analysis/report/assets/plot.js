@@ -49,6 +49,7 @@ class Chart {
     this.plot.setAttribute("aria-label", built.label);
     const layout = this.layout(built, width);
     this.margin = layout.margin;
+    this.blank = Boolean(built.empty);
     const traces = built.empty ? [] : built.traces;
     this.stage.style.minHeight = `${layout.height}px`;
     Plotly.react(this.plot, traces, layout, { displaylogo: false, displayModeBar: false, responsive: false });
@@ -78,6 +79,7 @@ class Chart {
     if (built.empty) {
       layout.annotations = [{ text: built.empty, x: 0.5, y: 0.5, xref: "paper", yref: "paper", showarrow: false }];
       layout.shapes = [];
+      layout.height = 120;
       Object.assign(layout.xaxis, { visible: false });
       Object.assign(layout.yaxis, { visible: false });
     }
