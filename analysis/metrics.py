@@ -225,7 +225,7 @@ _METRICS = (
         "ratio",
         "lower",
         "unserved requests",
-        "share of the inference requests that were not answered",
+        "share of the inference requests that found no connection, or waited when their device left",
     ),
     Metric(
         "load_entropy",

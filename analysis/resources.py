@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.worlds import WORLD, index, largest, ratio, total
+from analysis.worlds import WORLD, largest, ratio, total
 
 CLOUD = "cloud"
 
@@ -75,4 +75,4 @@ def serving_latency_s(serving: pd.DataFrame, worlds: pd.DataFrame, quantile: str
 
     Quantiles of stretches do not average to the quantile of all requests; that one is at most this.
     """
-    return largest(serving[serving["served"] > 0], worlds, f"latency_{quantile}_s").reindex(index(worlds))
+    return largest(serving, worlds, f"latency_{quantile}_s")
