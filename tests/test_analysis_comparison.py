@@ -108,6 +108,23 @@ def test_a_tie_is_called_a_tie_and_an_open_question_undecided(tmp_path: Path) ->
     assert any("whether it is better than no_adaptation is undecided" in sentence for sentence in undecided)
 
 
+def test_oracles_are_bounds_and_beat_nobody(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path, learners={"told": True, "a": False, "b": False})
+    for learner, level in (("told", 99), ("a", 80), ("b", 70)):
+        run[learner, 0].accuracy("x", 0, level)
+        run[learner, 0].send("x", 0, 1, level)
+    comparison = analysis.compare([run.close()])
+    part = comparison.scenarios[0]
+    assert part.run.rivals == ["a", "b"]
+    assert part.pareto["both_ways_bytes"].to_dict() == {"told": False, "a": True, "b": True}
+    said = " ".join(comparison.sentences())
+    assert "a had the highest accuracy" in said
+    assert "By these estimates, oracles apart, no other learner is both more accurate and cheaper in bytes than" in said
+    alone = WrittenRun(tmp_path / "alone", learners={"told": True})
+    alone["told", 0].accuracy("x", 0, 99)
+    assert analysis.load(alone.close()).rivals == ["told"]
+
+
 def test_oracles_are_marked_wherever_they_are_shown(tmp_path: Path) -> None:
     run = run_of(tmp_path, {"a": (60,), "told": (90,)}, learners={"a": False, "told": True})
     comparison = analysis.compare([run.close()])

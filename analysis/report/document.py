@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,21 @@ class _Curves:
         self._run = run
         self._sampled = self._long = False
 
+    @cached_property
+    def _seeds(self) -> pd.DataFrame:
+        """Mean accuracy over devices, world by world."""
+        spans = self._run.spans
+        return accuracy.fleet(spans[spans["served_s"] > 0], self._run.worlds)
+
+    @cached_property
+    def _pooled(self) -> pd.DataFrame:
+        """Mean accuracy over the devices of all seeds: as if they were one world."""
+        if len(self._run.seeds) <= 1:
+            return self._seeds
+        worlds = self._run.worlds.assign(seed=0).drop_duplicates(["learner", "seed"])
+        spans = self._run.spans
+        return accuracy.fleet(spans[spans["served_s"] > 0].assign(seed=0), worlds)
+
     @property
     def notes(self) -> list[str]:
         """What the reader has to know of the curves."""
@@ -84,13 +100,7 @@ class _Curves:
 
     def fleet(self, seed: int | None) -> dict[str, dict[str, Any]]:
         """Mean accuracy over devices by learner, of one seed or of all; of all with the middle 80 % of the devices."""
-        spans, worlds = self._run.spans, self._run.worlds
-        spans = spans[spans["served_s"] > 0]
-        if seed is None:
-            spans, worlds = spans.assign(seed=0), worlds.assign(seed=0).drop_duplicates(["learner", "seed"])
-        else:
-            spans = spans[spans["seed"] == seed]
-        rows = accuracy.fleet(spans, worlds)
+        rows = self._pooled if seed is None else self._seeds[self._seeds["seed"] == seed]
         found = {}
         for learner, own in rows.groupby("learner", sort=False):
             times_s, mean = self._short(*to_the_end(*steps(own["time_s"], own["accuracy"].round(9))))
