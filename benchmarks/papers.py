@@ -180,7 +180,7 @@ def step(cell: str, runs: Mapping[str, analysis.Run]) -> str:
     """One adaptation step: accuracy at the end, and bytes until the lowest of the collaborative methods' best."""
     (run,) = runs.values()
     facts = CELLS[cell]
-    at_end = run.seed_metrics["accuracy_at_horizon"]
+    at_end = run.seed_metrics["horizon_accuracy"]
     paper = facts["paper"]
     rows = []
     for learner in run.learners:
@@ -250,7 +250,7 @@ def _bytes(run: analysis.Run, facts: Mapping[str, Any]) -> str:
 def ablation(cell: str, runs: Mapping[str, analysis.Run]) -> str:
     """What each part of ECLM is worth."""
     (run,) = runs.values()
-    at_end = run.seed_metrics["accuracy_at_horizon"]
+    at_end = run.seed_metrics["horizon_accuracy"]
     rows = []
     for learner in run.learners:
         against = paired_difference(at_end, learner, "eclm") if learner != "eclm" else None
@@ -277,7 +277,7 @@ def sensitivity(cell: str, runs: Mapping[str, analysis.Run]) -> str:
                 [
                     point,
                     f"`{learner}`",
-                    _percent(mean_interval(metrics["accuracy_at_horizon"])),
+                    _percent(mean_interval(metrics["horizon_accuracy"])),
                     f"{metrics['both_ways_bytes'].mean() / 1e6:.1f}",
                     f"{facts['paper'][_number(point)]:.2f}" if "paper" in facts else "",
                 ]
