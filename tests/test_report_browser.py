@@ -98,10 +98,11 @@ def picture(page: Any, name: str, **options: Any) -> None:
 
 
 def cursors(page: Any) -> dict[str, float]:
-    """Where the cursor stands in each chart over time that is drawn: as a share of its plot's width."""
+    """Where the cursor stands in each chart over time that shows something: as a share of its plot's width."""
     places: dict[str, float] = page.evaluate(
         """() => Object.fromEntries([...document.querySelectorAll('#s0 [data-chart]')]
-          .filter(figure => figure.querySelector('.cursor') && figure.querySelector('.main-svg') && !figure.hidden)
+          .filter(figure => !figure.hidden && figure.querySelector('.main-svg'))
+          .filter(figure => figure.querySelector('.cursor:not([hidden])'))
           .map(figure => {
             const line = figure.querySelector('.cursor').getBoundingClientRect();
             const plot = figure.querySelector('.draglayer .nsewdrag').getBoundingClientRect();
