@@ -61,9 +61,9 @@ class Kept:
         self.store.forget_common()
 
     def done(self) -> None:
-        """The run is over: nobody will go on with it."""
+        """The run is over: nobody will go on with it, and its folder removes the journal."""
         if self._journal is not None:
-            self._journal.discard()
+            self._journal.abandon()
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of it."""

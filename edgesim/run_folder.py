@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -154,6 +155,7 @@ class RunFolder:
             raise failure from error
         else:
             self._end("done", began)
+            shutil.rmtree(self.journal, ignore_errors=True)  # not before: a run that dies here is done
             (self.path / LOCK).unlink(missing_ok=True)
         finally:
             self.leave()

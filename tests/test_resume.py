@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 import edgesim
 from edgesim.cli import app
 from edgesim.errors import DiskFull, LearnerFailure, UserError
+from edgesim.jobs import executors
 from edgesim.jobs import journal as journal_module
 from edgesim.jobs.journal import Journal
 from edgesim.jobs.results import Result
@@ -272,6 +274,42 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_space(
     assert len(read_tables(folder)["deployments"]) > 0
     resume(folder)
     assert tables(folder) == whole.tables
+
+
+# Failures
+
+
+def test_a_job_that_raises_is_named_and_what_was_computed_is_not_lost(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(scenario().to_yaml(), encoding="utf-8")
+    folder = tmp_path / "run"
+    computed = 0
+    original = executors.run
+
+    def run_until_it_breaks(calls: executors.Calls, *rest: Any) -> list[executors.Outcome]:
+        nonlocal computed
+        computed += 1
+        if computed < 40:
+            return original(calls, *rest)
+        return [executors.Raised(ZeroDivisionError("no luck")) for _ in calls.each]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "run", run_until_it_breaks)
+        outcome = CliRunner().invoke(app, ["run", str(file), "--seeds", "0-1", "--out", str(folder)])
+    assert outcome.exit_code == 1
+    told = " ".join(outcome.output.split())
+    assert re.search(r"learner '\w+', (near|far)-\d, at [\d.]+ s, job [\w/-]+: ZeroDivisionError: no luck", told), told
+    assert f"`edgesim run --resume {folder}` goes on from there" in told
+    assert manifest(folder)["status"] == "failed"
+    assert len(read_tables(folder)["deployments"]) > 0
+    with pytest.MonkeyPatch.context() as patch:
+        mortal = Mortal(patch)
+        resume(folder)
+    assert tables(folder) == whole.tables
+    assert mortal.count < whole.ticks
+    assert "error" not in manifest(folder)
 
 
 # A real process

@@ -8,7 +8,6 @@ noted as computed and dropped. So what a replay needs is there, and what it does
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -176,11 +175,10 @@ class Journal:
             finally:
                 self._files.close()
 
-    def discard(self) -> None:
-        """Remove the journal: the run is over, nobody will go on with it."""
+    def abandon(self) -> None:
+        """Close the files as they are: the run is over, nobody will go on with it."""
         self._closed = True
         self._files.close()
-        shutil.rmtree(self._files.folder)
 
     def _forget_unheld(self, live: Mapping[str, Result]) -> None:
         """Note which weights on disk nobody holds any more."""
