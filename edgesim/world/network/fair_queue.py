@@ -122,7 +122,7 @@ class FairQueue(Generic[J]):
         return max(0.0, job.entry[0] - self._served - got)
 
     def _advance(self) -> None:
-        now = self._env.now
+        now = self._env._now  # not `.now`: asked several times a transfer
         if now > self._at_s:
             if self.count:
                 self._served += self.capacity.integral(self._at_s, now) / self.count

@@ -194,10 +194,7 @@ class Network:
                 routes[route] = None
                 self._deliver(transfer)
         for route in routes:
-            if route.transfers:
-                self._thin_out(route)
-            else:
-                self._close(route)
+            self._thin_out(route)
 
     def _flow(self, transfer: Transfer, route: Route) -> None:
         """Put a transfer of a route that was placed anew where it is served now."""

@@ -275,7 +275,7 @@ class Pool:
 
     def advance(self) -> None:
         """Let the pool's clock run up to now at the level that held until now, and set aside what is done."""
-        now = self._env.now
+        now = self._env._now  # not `.now`: asked several times a transfer
         if now > self._at_s:
             if self.at_level:
                 self._clock += self.level * (now - self._at_s)
