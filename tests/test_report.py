@@ -352,6 +352,17 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found["environment"]["0"]["own"]["uplink"]["hub-0"]["v"] == [2e6, 5e5, 2e6]
 
 
+def test_of_too_many_devices_some_signals_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "DEVICES", 2)
+    run = WrittenRun(tmp_path / "run")
+    for k in range(5):
+        run["a", 0].online(f"d{k}", 0)
+        run["a", 0].add("environment", device=f"d{k}", resource="uplink", time_s=0, value=1e6 + k)
+    page = opened(tmp_path, run.close())
+    assert [one["devices"] for one in page.documents[0]["environment"]["0"]["signals"]["uplink"]] == [["d0"], ["d4"]]
+    assert "Signals are those of 2 evenly chosen devices of 5." in page.text
+
+
 def test_where_one_seed_has_too_many_jobs_those_in_vain_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

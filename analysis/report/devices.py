@@ -54,10 +54,10 @@ class Drill:
         moves = _moves(run, self.devices)
         self.seeds = self._affordable(moves)
         self._most_bars = self._affordable_bars(moves)
-        self._bars = _Grouped(moves, "lane", "start_s", "end_s", "text", "good", "amount")
-        self._spans = _Grouped(run.spans, "start_s", "end_s", "served_s", "accuracy")
-        self._memory = _Grouped(run.memory, "time_s", "used_bytes", "needed_bytes", "event")
-        self._battery = _Grouped(run.battery, "time_s", "level_ratio")
+        self._bars = _Grouped(moves, self.devices, "lane", "start_s", "end_s", "text", "good", "amount")
+        self._spans = _Grouped(run.spans, self.devices, "start_s", "end_s", "served_s", "accuracy")
+        self._memory = _Grouped(run.memory, self.devices, "time_s", "used_bytes", "needed_bytes", "event")
+        self._battery = _Grouped(run.battery, self.devices, "time_s", "level_ratio")
         worlds = len(run.worlds) * max(1, len(self.devices))
         self._most = max(LEAST, POINTS // max(1, worlds))
         if len(self.devices) < len(every):
@@ -164,9 +164,10 @@ class Drill:
 
 
 class _Grouped:
-    """The rows of a table by (learner, seed, device), as arrays."""
+    """The rows of some devices by (learner, seed, device), as arrays."""
 
-    def __init__(self, table: pd.DataFrame, *columns: str) -> None:
+    def __init__(self, table: pd.DataFrame, devices: list[str], *columns: str) -> None:
+        table = table[table["device"].isin(devices)]
         self._arrays = {name: table[name].to_numpy() for name in columns}
         self._rows = table.groupby(DEVICE, sort=False).indices if len(table) else {}
 

@@ -44,7 +44,7 @@ def document(part: ScenarioComparison) -> dict[str, Any]:
         "drill": drill.worlds(),
         "usage": modules.worlds,
     }
-    return found | {"notes": [*shown.notes, *drill.notes, *modules.notes]}
+    return found | {"notes": [*shown.notes, *surroundings.notes(run), *drill.notes, *modules.notes]}
 
 
 def learners(run: Run) -> list[dict[str, Any]]:

@@ -22,6 +22,9 @@ SIGNALS = 12
 POINTS = 400
 """Most points of a signal; longer ones are thinned, their extremes kept."""
 
+DEVICES = 2000
+"""Of how many devices signals are looked at; of more, so many are chosen evenly."""
+
 _OWN_POINTS = 60_000
 """Most points of single devices' signals, all together."""
 
@@ -41,6 +44,12 @@ def of_seed(run: Run, seed: int, devices: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def notes(run: Run) -> list[str]:
+    """What the reader has to know of the environment's charts."""
+    nodes = run.environment["device"].nunique()
+    return [f"Signals are those of {DEVICES:,} evenly chosen devices of {nodes:,}."] if nodes > DEVICES else []
+
+
 def first_world(table: pd.DataFrame, run: Run, seed: int) -> pd.DataFrame:
     """Return the rows of a seed's first learner: exogenous rows are the same for every learner."""
     worlds = run.worlds[run.worlds["seed"] == seed].sort_values("until_s", ascending=False, kind="stable")
@@ -52,6 +61,9 @@ def first_world(table: pd.DataFrame, run: Run, seed: int) -> pd.DataFrame:
 def signals_of(run: Run, seed: int) -> dict[str, dict[str, tuple[Floats, Floats]]]:
     """Return the signals of each device: resource -> device -> (times, values)."""
     rows = first_world(run.environment, run, seed)
+    nodes = rows["device"].drop_duplicates().tolist()
+    if len(nodes) > DEVICES:
+        rows = rows[rows["device"].isin(evenly(nodes, DEVICES))]
     found: dict[str, dict[str, tuple[Floats, Floats]]] = {name: {} for name in RESOURCES}
     for (resource, device), own in rows.groupby(["resource", "device"], sort=False):
         if resource in found:

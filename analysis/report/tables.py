@@ -121,7 +121,7 @@ def environment(run: Run, seed: int) -> Markup:
     for device in dict.fromkeys(device for own in signals.values() for device in own if device != "cloud"):
         key = tuple(b"".join(part.tobytes() for part in own.get(device, ())) for own in signals.values())
         together.setdefault(key, []).append(device)
-    away = _away_share(run, seed)
+    away = _away_share(run, seed, {device for names in together.values() for device in names})
     groups = evenly(list(together.values()), GROUPS)
     rows = []
     for names in groups:
@@ -178,8 +178,9 @@ def _range(signal: tuple[Floats, Floats] | None, resource: str, horizon_s: float
     )
 
 
-def _away_share(run: Run, seed: int) -> dict[str, float]:
+def _away_share(run: Run, seed: int, devices: set[str]) -> dict[str, float]:
     rows = first_world(run.availability, run, seed)
+    rows = rows[rows["device"].isin(devices)]
     found = {}
     for device, own in rows.groupby("device", sort=False):
         lengths = np.diff(np.append(own["time_s"].to_numpy(), run.horizon_s))

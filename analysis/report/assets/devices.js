@@ -105,7 +105,7 @@ function deviceChart(scenario) {
   const values = drawn.flatMap(({ own }) => own.accuracy.v.filter((value) => value !== null));
   return {
     traces: drawn.map(({ learner, own }, place) => ({
-      ...withGaps(moments.map((time) => time / scenario.unit), moments.map((time) => valueAt(own.accuracy, time))), name: escapeText(learner.name), mode: "lines",
+      ...withGaps(moments.map((time) => time / scenario.unit), moments.map((time) => valueAt(own.accuracy, time))), name: labelOf(learner), mode: "lines",
       hovertemplate: "%{y:.1%}", line: { color: colourOf(learner), width: 3 - (1.2 * place) / Math.max(1, drawn.length - 1), shape: "hv" },
     })),
     layout: { ...deviceMarks(scenario), yaxis: { range: [Math.max(0, Math.min(...values) - 0.03), 1.005], tickformat: ".0%" } },
@@ -140,7 +140,7 @@ function activityChart(scenario, width) {
     height: 74 + 46 * mine.length + above.margin.t,
     layout: {
       ...deviceMarks(scenario), ...above, barmode: "overlay", hovermode: "closest",
-      yaxis: { range: [mine.length - 0.5, -0.5], tickvals: mine.map((_, row) => row), ticktext: mine.map(({ learner }) => escapeText(learner.name)), showgrid: false },
+      yaxis: { range: [mine.length - 0.5, -0.5], tickvals: mine.map((_, row) => row), ticktext: mine.map(({ learner }) => labelOf(learner)), showgrid: false },
     },
     empty: emptyText(scenario, count, "No jobs and no transfers here."),
     note: "Very short ones are drawn wide enough to be seen. In vain: refused, killed or cut.",
@@ -152,7 +152,7 @@ function heldChart(scenario) {
   const mine = here(scenario).filter(({ own }) => own.memory);
   const offered = deviceSignal(scenario, "memory");
   const c = ink();
-  const traces = mine.map(({ learner, own }) => ({ ...signalTrace(scenario, own.memory, 1, "bytes", ""), name: escapeText(learner.name), line: { color: colourOf(learner), width: 2, shape: "hv" } }));
+  const traces = mine.map(({ learner, own }) => ({ ...signalTrace(scenario, own.memory, 1, "bytes", ""), name: labelOf(learner), line: { color: colourOf(learner), width: 2, shape: "hv" } }));
   if (offered) traces.push({ ...signalTrace(scenario, offered, 1, "bytes", ""), name: "available", line: { color: c.quiet, width: 1.6, dash: "dot", shape: "hv" } });
   for (const { learner, own } of mine.filter((one) => one.own.refused.t.length)) {
     traces.push({
@@ -197,7 +197,7 @@ function batteryChart(scenario) {
   if (!mine.length) return { absent: true };
   return {
     traces: mine.map(({ learner, own }) => ({
-      x: own.battery.t.map((time) => time / scenario.unit), y: own.battery.v, name: escapeText(learner.name), mode: "lines", hovertemplate: "%{y:.0%}", line: { color: colourOf(learner), width: 2.4 },
+      x: own.battery.t.map((time) => time / scenario.unit), y: own.battery.v, name: labelOf(learner), mode: "lines", hovertemplate: "%{y:.0%}", line: { color: colourOf(learner), width: 2.4 },
     })),
     height: 280,
     layout: { ...deviceMarks(scenario), yaxis: { range: [-0.03, 1.05], tickformat: ".0%" } },

@@ -21,7 +21,7 @@ function lines(scenario, kind, hover) {
       series,
       trace: {
         ...withGaps(t.map((time) => time / scenario.unit), stepped ? t.map((time) => valueAt(series, time)) : series.v),
-        name: escapeText(learner.name), mode: "lines", hovertemplate: hover,
+        name: labelOf(learner), mode: "lines", hovertemplate: hover,
         line: { color: colourOf(learner), width: 3.2 - (1.4 * place) / Math.max(1, found.length - 1), shape: stepped ? "hv" : "linear" },
       },
     };
@@ -56,7 +56,7 @@ function accuracyChart(scenario, width) {
   const range = [Math.max(0, Math.min(...all, ...lows) - 0.03), 1.005];
   const marks = driftMarks(scenario, width);
   const height = width < 500 ? 290 : 400;
-  const ends = drawn.map(({ learner, series }) => ({ name: learner.name, value: lastKnown(series), colour: colourOf(learner) }));
+  const ends = drawn.map(({ learner, series }) => ({ name: labelOf(learner), value: lastKnown(series), colour: colourOf(learner) }));
   if (width >= 640) marks.annotations.push(...endLabels(ends, range, height));
   const seeds = scenario.seed === "all" && scenario.facts.seeds.length > 1 ? ` and ${scenario.facts.seeds.length} seeds` : "";
   return {
@@ -84,7 +84,7 @@ function bytesChart(scenario, width) {
   const top = Math.max(0, ...drawn.flatMap(({ series }) => series.v));
   const marks = driftMarks(scenario, width);
   const range = [-0.02 * (top || 1), 1.05 * (top || 1)];
-  const ends = drawn.map(({ learner, series }) => ({ name: learner.name, value: lastKnown(series), colour: colourOf(learner) }));
+  const ends = drawn.map(({ learner, series }) => ({ name: labelOf(learner), value: lastKnown(series), colour: colourOf(learner) }));
   if (width >= 640) marks.annotations.push(...endLabels(ends, range, 350));
   const seeds = scenario.seed === "all" && scenario.facts.seeds.length > 1 ? ` Mean over ${scenario.facts.seeds.length} seeds.` : "";
   return {
@@ -109,7 +109,7 @@ function recoveryChart(scenario, width) {
     return [
       ...(drawn.length <= BANDS ? band : []),
       {
-        x, y: curve.v, name: escapeText(learner.name), mode: "lines", hovertemplate: "%{y:.0%}",
+        x, y: curve.v, name: labelOf(learner), mode: "lines", hovertemplate: "%{y:.0%}",
         line: { color: colourOf(learner), width: 3.2 - (1.4 * place) / Math.max(1, drawn.length - 1), shape: "hv" },
       },
       {
@@ -118,7 +118,7 @@ function recoveryChart(scenario, width) {
       },
     ];
   });
-  const ends = drawn.map((learner, place) => ({ name: learner.name, value: lastKnown(curves[place]), colour: colourOf(learner) }));
+  const ends = drawn.map((learner, place) => ({ name: labelOf(learner), value: lastKnown(curves[place]), colour: colourOf(learner) }));
   const kinds = new Set(curves.map((curve) => curve.band));
   const told = kinds.has("seeds") ? "band: 95 % over seeds" : "band: 95 % within the run, which says nothing about other seeds";
   return {
@@ -151,7 +151,7 @@ function paretoChart(scenario, width) {
       const away = (value, span) => (span && typeof span[0] === "number" && typeof span[1] === "number"
         ? { type: "data", symmetric: false, array: [span[1] - value], arrayminus: [value - span[0]], thickness: 1.4, width: 4 } : undefined);
       return {
-        x: [point.x], y: [point.y], mode: "markers+text", text: [escapeText(point.learner)], textposition: point.x > 0.6 * top ? "top left" : "top right",
+        x: [point.x], y: [point.y], mode: "markers+text", text: [labelOf(learner)], textposition: point.x > 0.6 * top ? "top left" : "top right",
         textfont: { color: colourOf(learner) }, name: "", cliponaxis: false,
         hovertemplate: `${escapeText(point.learner)}: ${escapeText(point.text)}`,
         error_x: away(point.x, point.xs), error_y: away(point.y, point.ys),

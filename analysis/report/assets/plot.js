@@ -182,7 +182,7 @@ function endLabels(ends, range, height) {
     }
   }
   return labels.map(({ y, name, colour }) => ({
-    x: 1, xref: "paper", y, text: escapeText(name), showarrow: false, xanchor: "left", yanchor: "middle", xshift: 6,
+    x: 1, xref: "paper", y, text: name, showarrow: false, xanchor: "left", yanchor: "middle", xshift: 6,
     font: { color: colour, size: 12.5 },
   }));
 }

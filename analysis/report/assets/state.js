@@ -63,6 +63,11 @@ function isDark() {
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
+// A learner's name as charts write it: starred where it is told the instants of drifts.
+function labelOf(learner) {
+  return escapeText(learner.oracle ? `${learner.name} *` : learner.name);
+}
+
 function colourOf(learner) {
   return isDark() ? learner.onDark : learner.colour;
 }
