@@ -10,7 +10,7 @@ from simpy import Environment
 from simpy.events import Event
 
 from edgesim.signals import Signal
-from edgesim.simulation import COLLECTOR
+from edgesim.stage import COLLECTOR
 from edgesim.world.network import Link, Network
 
 Route = Callable[[int], list[Link]]

@@ -1,4 +1,4 @@
-"""Running a scenario: builds each world, starts its learner, drives SimPy to the horizon, closes the tables."""
+"""Running a scenario: checks it, makes the run folder, plays every learner under every seed, closes the tables."""
 
 from __future__ import annotations
 
@@ -11,28 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from .errors import EdgesimError, LearnerFailure, NeedsValues, UserError
+from .errors import NeedsValues, UserError
 from .keeping import Keeping, Kept
 from .learner import Learner, LearnerEntry, LearnerParams, discover, installed_params, load_learner
 from .progress import Progress, Reporter
-from .run_folder import RunFolder, is_full
+from .run_folder import RunFolder
 from .scenario import LearnerSpec, Scenario, load
 from .scenario.findings import did_you_mean
+from .stage import Stage, patient_collector
 
 if TYPE_CHECKING:
     from .jobs import Choice, Plane
-    from .tables import TableWriter, WorldTables
-    from .world import Environment, World
-
-JOBS_PER_PART = 512
-"""After so many jobs of the work plane, what is known is computed and written: the frontier moves."""
-
-EVENTS_PER_LOOK = 64
-"""SimPy events between two looks at the number of jobs."""
-
-COLLECTOR = (100_000, 50, 10)
-"""Thresholds of Python's cyclic collector during a run. A world is a large graph of objects that live: at the default
-(700, 10, 10) the collector took half the time of a large run to find nothing, at (20,000, 50, 10) a quarter."""
 
 
 def load_scenario(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
@@ -282,8 +271,8 @@ def simulate(
         if not timing_only:
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
         plane = _plane(folder, scenario, computing, timing_only, kept, reporter)
-    stage = _Stage(folder, plane, writer, reporter)
-    with _closing(plane) if own else contextlib.nullcontext(), _patient_collector():
+    stage = Stage(folder, plane, writer, reporter)
+    with _closing(plane) if own else contextlib.nullcontext(), patient_collector():
         for seed in seeds:
             if kept is not None:
                 kept.next_seed()
@@ -334,102 +323,3 @@ def _closing(plane: Plane) -> Iterator[None]:
             plane.close()
         raise
     plane.close()
-
-
-@contextlib.contextmanager
-def _patient_collector() -> Iterator[None]:
-    """Let Python look for cyclic garbage less often, as ``COLLECTOR`` says."""
-    before = gc.get_threshold()
-    gc.set_threshold(*COLLECTOR)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-@contextlib.contextmanager
-def _frozen() -> Iterator[None]:
-    """Keep the collector from looking again and again at what is there now, and lives until the world is over."""
-    if gc.get_freeze_count():  # somebody else's to undo
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@dataclass(slots=True)
-class _Stage:
-    """Plays one world after the other, and tells how far it is."""
-
-    folder: RunFolder
-    plane: Plane
-    writer: TableWriter
-    reporter: Reporter | None
-    played: int = 0
-
-    def play(self, label: str, learner: Learner, surroundings: Environment) -> None:
-        """Simulate one (learner, seed) world from its start to the horizon."""
-        from .world import Offline, World
-
-        offline = Offline(surroundings, self.plane, label)
-        model = learner.prepare(offline)
-        tables = self.writer.world(label, learner.oracle, surroundings.seed)
-        if self.reporter is not None:
-            self.reporter.open(tables)
-        world = World(
-            surroundings,
-            self.plane,
-            tables,
-            label=label,
-            oracle=learner.oracle,
-            model=model,
-            offline=offline,
-        )
-        tables.clock = lambda: world.now
-        try:
-            with self.folder.watch.on("world"), _frozen():
-                self._drive(world, learner, tables)
-        except (EdgesimError, KeyboardInterrupt):
-            _salvage(tables)
-            raise
-        except Exception as error:
-            _salvage(tables)
-            if isinstance(error, OSError) and is_full(error):
-                raise
-            raise LearnerFailure(label, surroundings.seed, world.now, f"{type(error).__name__}: {error}") from error
-        self.played += 1
-        self.folder.update(
-            worlds=[
-                *self.folder.manifest["worlds"],
-                {"learner": label, "seed": surroundings.seed, "frontier_s": tables.frontier_s},
-            ],
-            work=self.plane.counts(),
-            profile=self.folder.profile(),
-        )
-
-    def _drive(self, world: World, learner: Learner, tables: WorldTables) -> None:
-        env, horizon_s = world.env, world.horizon_s
-        env.process(learner.run(world))
-        written = self.plane.done
-        if self.reporter is not None:
-            self.reporter.begin(world, self.plane)
-        while env.advance(horizon_s, EVENTS_PER_LOOK):
-            if self.plane.done + self.plane.pending - written >= JOBS_PER_PART:
-                tables.cut(env.now)
-                written = self.plane.done
-            if self.reporter is not None:
-                self.reporter.tick()
-        env.jump(horizon_s)
-        world.close()
-        tables.cut(horizon_s)
-        if self.reporter is not None:
-            self.reporter.report()
-
-
-def _salvage(tables: WorldTables) -> None:
-    """Write the rows that there are; where a disk is full, those before stay as they are."""
-    with contextlib.suppress(OSError):
-        tables.salvage()

@@ -17,6 +17,7 @@ FLOORS = {
     "edgesim.testing": 5,
     "learners": 4,
     "edgesim.simulation": 3,
+    "edgesim.stage": 3,
     "edgesim.progress": 3,
     "edgesim.run_folder": 3,
     "edgesim.resuming": 3,

@@ -12,9 +12,10 @@ from .function import Fused, JobFunction, job
 from .handle import Handle, Label
 from .keys import cpu_capability
 from .overflow import Overflow
-from .plane import Plane, TimingPlane, WorkPlane
-from .plane import inline_plane as InlinePlane  # read as the class it stands for
+from .plane import Plane, TimingPlane
 from .processes import ProcessExecutor
+from .work_plane import WorkPlane
+from .work_plane import inline_plane as InlinePlane  # read as the class it stands for
 
 __all__ = [
     "Call",
