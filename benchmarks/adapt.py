@@ -14,6 +14,7 @@ over the turns, wall and processor time.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import tempfile
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -52,10 +54,8 @@ edgesim: 1
 name: adapt
 horizon: {horizon} s
 data:
-  source: synthetic
-  samples: {pool}
-  shape: {shape}
-  classes: 10
+  source: npz
+  path: {data}
   proxy: {{share: 1 %}}
   test_share: 30 %
   test_samples: {tests}
@@ -82,14 +82,15 @@ def simulator(case: str, folder: Path, executor: str, workers: int | None) -> Pr
     from edgesim.tables import read_table
 
     architecture, model, samples, _, _ = CASES[case]
+    rng, data, count = np.random.default_rng(0), folder / "noise.npz", 2 * (samples + TESTS) * DEVICES
+    np.savez(data, x=rng.integers(0, 256, (count, *architecture.input_shape), np.uint8), y=rng.integers(0, 10, count))
 
     def run(drifts: int) -> None:
         file = folder / f"{case}-{drifts}.yaml"
         file.write_text(
             SCENARIO.format(
                 horizon=60 * drifts + 59,
-                pool=4 * (samples + TESTS) * DEVICES,
-                shape=list(architecture.input_shape),
+                data=data,
                 tests=TESTS,
                 samples=samples,
                 model=model,
@@ -150,6 +151,7 @@ def measured(program: Program, few: int, many: int) -> tuple[float, float]:
     """Wall and processor microseconds of a device's adaptation."""
     clocks = []
     for drifts in (few, many):
+        gc.collect()
         times, wall = os.times(), time.perf_counter()
         program(drifts)
         wall, after = time.perf_counter() - wall, os.times()
