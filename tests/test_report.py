@@ -354,12 +354,15 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_of_too_many_devices_some_signals_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surroundings, "DEVICES", 2)
+    monkeypatch.setattr(drill, "DEVICES", 3)
     run = WrittenRun(tmp_path / "run")
     for k in range(5):
         run["a", 0].online(f"d{k}", 0)
         run["a", 0].add("environment", device=f"d{k}", resource="uplink", time_s=0, value=1e6 + k)
     page = opened(tmp_path, run.close())
-    assert [one["devices"] for one in page.documents[0]["environment"]["0"]["signals"]["uplink"]] == [["d0"], ["d4"]]
+    assert [one["devices"] for one in page.documents[0]["environment"]["0"]["signals"]["uplink"]] == [
+        [device] for device in ("d0", "d2", "d4")
+    ]  # those of the page among them
     assert "Signals are those of 2 evenly chosen devices of 5." in page.text
 
 

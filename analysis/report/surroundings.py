@@ -34,7 +34,7 @@ _MOMENTS = 300
 
 def of_seed(run: Run, seed: int, devices: Sequence[str]) -> dict[str, Any]:
     """Return what one seed's environment offered; reachability and drifts by device of ``devices``."""
-    signals = signals_of(run, seed)
+    signals = signals_of(run, seed, devices)
     return {
         "signals": {name: _drawn(signals[name], run.horizon_s) for name in RESOURCES},
         "own": {name: _own(signals[name], devices, len(run.seeds)) for name in RESOURCES},
@@ -58,12 +58,15 @@ def first_world(table: pd.DataFrame, run: Run, seed: int) -> pd.DataFrame:
     return found
 
 
-def signals_of(run: Run, seed: int) -> dict[str, dict[str, tuple[Floats, Floats]]]:
-    """Return the signals of each device: resource -> device -> (times, values)."""
+def signals_of(run: Run, seed: int, always: Sequence[str] = ()) -> dict[str, dict[str, tuple[Floats, Floats]]]:
+    """Return the signals of each device: resource -> device -> (times, values).
+
+    Of more than ``DEVICES`` devices so many are chosen evenly, and those in ``always``.
+    """
     rows = first_world(run.environment, run, seed)
     nodes = rows["device"].drop_duplicates().tolist()
     if len(nodes) > DEVICES:
-        rows = rows[rows["device"].isin(evenly(nodes, DEVICES))]
+        rows = rows[rows["device"].isin([*evenly(nodes, DEVICES), *always])]
     found: dict[str, dict[str, tuple[Floats, Floats]]] = {name: {} for name in RESOURCES}
     for (resource, device), own in rows.groupby(["resource", "device"], sort=False):
         if resource in found:
