@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +174,31 @@ def test_the_files_of_data_sets_go_with_the_executor() -> None:
     assert len(list(folders.iterdir())) == 2
     plane.close()
     assert not folders.exists()
+
+
+def test_workers_end_and_tidy_up_when_the_process_of_their_run_is_killed() -> None:
+    code = (
+        "import sys, time\n"
+        "from edgesim.jobs import Label, ProcessExecutor, WorkPlane\n"
+        "from test_processes import where\n"
+        "executor = ProcessExecutor(1)\n"
+        "handle = WorkPlane(executor).submit(where, mark=1, label=Label('', '', 0.0, ''))\n"
+        "print(handle.value(), executor.data_folder, flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    command = [sys.executable, "-c", code]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=paths) as process:
+        assert process.stdout is not None
+        worker, folder = process.stdout.readline().split()
+        assert Path(folder).exists()
+        process.kill()
+    for _ in range(300):
+        if not Path(folder).exists() and not Path(f"/proc/{worker}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(folder).exists()
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_there_is_at_least_one_process() -> None:

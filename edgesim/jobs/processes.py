@@ -7,8 +7,12 @@ smallest networks side by side.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
+import threading
+import time
 import weakref
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 
 AHEAD = 1
 """Batches that wait at the door for each worker, so that it need not wait for the next."""
+
+
+SECONDS_PER_LOOK = 1.0
+"""Wall time between two looks of a worker at whether the process of its run is still there."""
 
 
 class WorkerDied(EdgesimError):
@@ -56,9 +64,9 @@ class ProcessExecutor:
         self._folder = DatasetFolder()
         self._finished: deque[tuple[int, list[Outcome]]] = deque()
         self._under_way: dict[Future[bytes], tuple[int, Calls, bytes]] = {}
-        self._pool = _pool(workers)
+        self._pool = self._start_pool()
         for _ in range(workers):  # they start, and import torch, while the world is built
-            self._pool.submit(_begin)
+            self._pool.submit(_nothing)
 
     @property
     def data_folder(self) -> Path:
@@ -108,6 +116,16 @@ class ProcessExecutor:
         self._pool.shutdown(wait=True, kill_workers=True)
         self._folder.remove()
 
+    def _start_pool(self) -> Any:
+        from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(
+            self.workers,
+            initializer=_begin,
+            initargs=(os.getpid(), str(self._folder.path)),
+            env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},  # jobs set the number of threads that they need
+        )
+
     def _submit(self, packed: bytes) -> Future[bytes]:
         future: Future[bytes] = self._pool.submit(_work, packed, str(self._folder.path), self.threads_per_job)
         return future
@@ -118,13 +136,13 @@ class ProcessExecutor:
         suspects = list(self._under_way.values())
         self._under_way.clear()
         self._pool.shutdown(wait=True, kill_workers=True)
-        self._pool = _pool(self.workers)
+        self._pool = self._start_pool()
         for ticket, calls, packed in suspects:
             try:
                 outcomes = unpack_outcomes(self._submit(packed).result())
             except BrokenProcessPool:
                 self._pool.shutdown(wait=True, kill_workers=True)
-                self._pool = _pool(self.workers)
+                self._pool = self._start_pool()
                 outcomes = [Raised(WorkerDied()) for _ in calls.each]
             self._finished.append((ticket, outcomes))
 
@@ -161,23 +179,30 @@ class DatasetFolder:
         self._remover()
 
 
-def _pool(workers: int) -> Any:
-    from joblib.externals.loky.process_executor import ProcessPoolExecutor
-
-    # What runs outside jobs has one thread a process; jobs set the number that they need.
-    return ProcessPoolExecutor(workers, initializer=_begin, env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
-
-
 # In a worker --------------------------------------------------------------------------------------------------------
 
 
-def _begin() -> None:
-    """Prepare a worker: Ctrl-C is for the process of the run, which ends its workers; what jobs need is imported."""
-    import signal
+def _begin(run: int, folder: str) -> None:
+    """Prepare a worker of the process ``run``, whose data sets are in ``folder``.
+
+    Ctrl-C is for the process of the run, which ends its workers. Where that was killed itself, its workers tidy up and
+    end. What jobs need is imported.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(run, folder), daemon=True).start()
 
     from . import arithmetic, wire  # noqa: F401 - they are there when the first job comes
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+def _end_with(run: int, folder: str) -> None:
+    while os.getppid() == run:
+        time.sleep(SECONDS_PER_LOOK)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+def _nothing() -> None:
+    """A task that only makes a worker start."""
 
 
 def _work(packed: bytes, folder: str, threads: int) -> bytes:
