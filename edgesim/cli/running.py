@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -234,8 +234,10 @@ def _resume(folder: Path, scenarios: Sequence[Path], overrides: Sequence[str], o
             "--resume goes on with the run in its folder: it takes no --out, --timing-only or --set of its own"
         )
     told = read_manifest(folder)
-    if told["status"] == "done" and not how.quiet:
-        complain(f"{folder} is done already: nothing is changed")
+    if told["status"] == "done":
+        if not how.quiet:
+            complain(f"{folder} is done already: nothing is changed")
+        how = replace(how, watch=False)
     given = load_all(scenarios, overrides)[0] if scenarios else None
 
     def run(display: Display | Dashboard) -> Path:
@@ -253,7 +255,8 @@ def _resume(folder: Path, scenarios: Sequence[Path], overrides: Sequence[str], o
             ray_address=how.ray_address,
         )
 
-    _watched(run, None, folder, how)
+    shown = load_all([folder / "scenario.yaml"], ())[0] if how.watch else None
+    _watched(run, shown, folder, replace(how, seeds=told["seeds"], timing_only=told["timing_only"]))
 
 
 def _watched(run: Callable[[Display | Dashboard], Path], scenario: Scenario | None, folder: Path, how: _How) -> None:
