@@ -169,6 +169,7 @@ def test_zooming_into_one_chart_zooms_all_and_can_be_undone(opened: Callable[...
     shown = page.locator("#s0 [data-chart=uplink] .plot").evaluate("plot => plot.layout.xaxis.range.map(Math.round)")
     assert shown == [3, 5]  # minutes of 10, to the nearest
     page.locator("#s0").get_by_role("button", name="whole time").click()
+    show(page, "uplink")
     assert page.locator("#s0 [data-chart=uplink] .plot").evaluate("plot => plot.layout.xaxis.range") == [0, 10]
 
 
@@ -228,10 +229,12 @@ def test_light_and_dark_follow_the_system_and_the_switch(scheme: str, opened: Ca
     colour = "plot => plot.data.find(trace => trace.name === 'no_adaptation').line.color"
     plot = page.locator("#s0 [data-chart=accuracy] .plot")
     own = {"light": KNOWN["no_adaptation"], "dark": on_dark(KNOWN["no_adaptation"])}
+    show(page, "accuracy")
     assert plot.evaluate(colour) == own[scheme]
     picture(page, scheme)
     page.locator("#theme").click()
     assert page.evaluate(ground) != first
+    show(page, "accuracy")
     assert plot.evaluate(colour) == own["dark" if scheme == "light" else "light"]
 
 

@@ -85,7 +85,7 @@ class Drill:
             return every
         means = accuracies.by_device(self._run.spans)["accuracy"].groupby(["learner", "device"]).mean().dropna()
         worst = {str(device) for _, device in means.groupby("learner").idxmin()} if len(means) else set()
-        wanted = worst | set(evenly(every, DEVICES - len(worst)))
+        wanted = worst | set(evenly(every, max(0, DEVICES - len(worst))))
         return [device for device in every if device in wanted]
 
     def _affordable(self, moves: pd.DataFrame) -> list[int]:
