@@ -57,7 +57,7 @@ W1 = Workload(
     "{name: mlp, hidden: [64]}",
     samples=20,
     few=10,
-    many=110,
+    many=310,
 )
 W2 = Workload(
     "w2",
@@ -65,7 +65,7 @@ W2 = Workload(
     "{name: cnn, channels: [16, 32]}",
     samples=100,
     few=1,
-    many=5,
+    many=9,
 )
 
 SCENARIO = """
