@@ -134,7 +134,7 @@ def plot_pareto(runs: Runs, ax: Axes | None = None, *, cost: str = "both_ways_by
     dress(ax, f"Accuracy against {title}", title, "accuracy over time and devices")
     legend_above(ax)
     left_out = [learner for learner in table.index if learner not in known.index]
-    how = ["dotted: no other learner is better in both"]
+    how = [f"dotted: no other learner is better in both{', oracles apart' if run.oracles else ''}"]
     if left_out:
         how.append(f"not measured or not reached: {', '.join(left_out)}")
     note(ax, "; ".join(how))

@@ -162,6 +162,7 @@ function paretoChart(scenario, width) {
   const low = Math.min(...points.flatMap((point) => [point.y, ...(point.ys || [])]).filter((value) => typeof value === "number"));
   const high = Math.max(...points.flatMap((point) => [point.y, ...(point.ys || [])]).filter((value) => typeof value === "number"));
   const room = Math.max(0.01, high - low);
+  const apart = scenario.facts.learners.some((learner) => learner.oracle) ? "; oracles (*) are bounds and take no part" : "";
   const missing = cost.missing.length ? ` Not measured or not reached: ${cost.missing.join(", ")}.` : "";
   return {
     traces,
@@ -171,7 +172,7 @@ function paretoChart(scenario, width) {
       yaxis: { range: [low - 0.12 * room, high + 0.2 * room], tickformat: room < 0.05 ? ".1%" : ".0%", title: { text: "accuracy" } },
     },
     empty: emptyText(scenario, points.length, "Accuracy or this cost was not measured."),
-    note: `Dotted: learners that no other one beats in both, by these estimates.${scenario.facts.seeds.length > 1 ? " Bars: 95 % over seeds." : ""}${missing}`,
+    note: `Dotted: learners that no other one beats in both, by these estimates${apart}.${scenario.facts.seeds.length > 1 ? " Bars: 95 % over seeds." : ""}${missing}`,
     label: `Accuracy against ${cost.title}. ${points.map((point) => `${point.learner}: ${point.text}`).join("; ")}`,
   };
 }
