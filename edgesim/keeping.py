@@ -3,6 +3,7 @@ with other runs in the user's cache."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,10 @@ class Keeping:
         """Open the journal in ``folder``, where there may be one of an earlier process, and the cache."""
         from .jobs.cache import Cache, Shelves, cache_folder
         from .jobs.journal import JOURNAL_BYTES, Journal
+        from .jobs.overflow import PREFIX
 
+        for stale in folder.path.glob(f"{PREFIX}*"):  # of a process that died
+            shutil.rmtree(stale, ignore_errors=True)
         journal = None
         if self.journal_bytes != 0:
             journal = Journal(folder.journal, max_bytes=self.journal_bytes or JOURNAL_BYTES)

@@ -24,6 +24,7 @@ from edgesim.errors import DiskFull, LearnerFailure, UserError
 from edgesim.jobs import executors
 from edgesim.jobs import journal as journal_module
 from edgesim.jobs.journal import Journal
+from edgesim.jobs.overflow import PREFIX
 from edgesim.jobs.results import Result
 from edgesim.resuming import resume
 from edgesim.simulation import run
@@ -129,6 +130,7 @@ def test_a_run_that_died_ends_with_the_tables_of_one_that_did_not(share: float, 
 def test_a_run_may_die_again_and_again(tmp_path: Path, whole: Whole) -> None:
     folder = tmp_path / "run"
     die(folder, 20)
+    (folder / f"{PREFIX}of-a-dead-process").mkdir()
     deaths = 0
     while manifest(folder)["status"] != "done":
         with pytest.MonkeyPatch.context() as patch:
@@ -139,6 +141,7 @@ def test_a_run_may_die_again_and_again(tmp_path: Path, whole: Whole) -> None:
                 deaths += 1
     assert deaths > 1
     assert tables(folder) == whole.tables
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "scenario.yaml", "tables"]
 
 
 def test_a_run_without_a_journal_starts_anew(tmp_path: Path, whole: Whole) -> None:

@@ -13,6 +13,9 @@ from typing import Any, final
 from .codec import NotStorable, Packing, open_record, unpacked
 from .results import Load, Result
 
+PREFIX = "edgesim-overflow-"
+"""What the names of such folders begin with."""
+
 
 @final
 class Overflow:
@@ -45,7 +48,7 @@ class Overflow:
         except NotStorable:
             return None
         if self.folder is None:
-            self.folder = Path(tempfile.mkdtemp(prefix="edgesim-overflow-", dir=self._parent))
+            self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         file = self.folder / f"{result.key}.safetensors"
         file.write_bytes(packing.record({}))
