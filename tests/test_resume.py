@@ -325,6 +325,30 @@ edgesim.run(tiny_scenario(horizon="2 h", learners={"on_device": {"trigger": {"ev
 """
 
 
+FOLDER_FIRST = """
+import sys
+from edgesim.run_folder import RunFolder
+from edgesim.simulation import run
+from edgesim.testing import tiny_scenario
+
+original = RunFolder.create
+
+def create(*arguments, **options):
+    folder = original(*arguments, **options)
+    print(sorted(path.name for path in folder.path.iterdir()), "torch" in sys.modules)
+    raise SystemExit
+
+RunFolder.create = staticmethod(create)
+run(tiny_scenario(), out=sys.argv[1])
+"""
+
+
+def test_the_folder_with_the_scenario_is_there_before_torch_is_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FOLDER_FIRST, str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['.lock', 'manifest.json', 'scenario.yaml'] False"
+
+
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """Start a run that takes several seconds, and wait until weights are in its journal."""
     process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], stderr=subprocess.DEVNULL)
