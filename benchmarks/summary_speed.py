@@ -11,10 +11,11 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import analysis
-from edgesim.tables import TableWriter
+from edgesim.tables import TABLES, TableWriter, WorldTables
 
 LEARNERS = ("no_adaptation", "on_device", "cloud_only", "ecavg")
 SEEDS = range(5)
@@ -47,9 +48,18 @@ def write(folder: Path, rows: int) -> int:
     return rounds * ROWS_PER_ROUND * len(LEARNERS) * len(SEEDS)
 
 
-def fill(world, rounds):  # type: ignore[no-untyped-def]
-    transfer, job, memory = world.adder("transfers"), world.adder("computations"), world.adder("memory")
-    deploy, right = world.adder("deployments"), world.adder("accuracy")
+def rows_of(world: WorldTables, table: str) -> Callable[..., None]:
+    """A function that records a row from some cells by name; the others are blank, whatever columns there are."""
+    blank = {"text": "", "number": 0.0, "count": 0, "flag": False}
+    columns = {c.name: None if c.nullable else blank[c.dtype] for c in TABLES[table].columns}
+    add = world.adder(table)
+    return lambda **cells: add(*(columns | cells).values())
+
+
+def fill(world: WorldTables, rounds: int) -> None:
+    transfer, job, memory, deploy, right, drift = (
+        rows_of(world, name) for name in ("transfers", "computations", "memory", "deployments", "accuracy", "drifts")
+    )
     names = [f"device-{n}" for n in range(DEVICES)]
     phase = 0
     for n in range(rounds):
@@ -58,24 +68,29 @@ def fill(world, rounds):  # type: ignore[no-untyped-def]
             phase += 1
             for d in names:
                 key = f"{d}/{phase}"
-                world.add("drifts", drift_id=key, episode_id=key, cohort_id=f"c{phase}", name="dusk", device=d,
-                          time_s=now, phase=phase, step=1, steps=1, opens_episode=True, undo=False, kind="feature",
-                          replaced_samples=0, detail="")  # fmt: skip
-                right(d, now, "drift", "current", "device", f"m{n}", 100, 50, 0.5, 1.5)
+                drift(drift_id=key, episode_id=key, cohort_id=f"c{phase}", name="dusk", device=d, time_s=now,
+                      phase=phase, step=1, steps=1, opens_episode=True, kind="feature")  # fmt: skip
+                right(device=d, time_s=now, cause="drift", view="current", serving="device", model_id=f"m{n}",
+                      samples=100, correct=50, accuracy=0.5, loss=1.5)  # fmt: skip
         for k, d in enumerate(names):
             share = 0.5 + 0.4 * ((n * 7 + k) % 50) / 50
             for i in range(4):
-                way, model = ("up", "down")[i % 2], f"m{n}-{i}"
-                transfer(f"t{n}-{k}-{i}", d, "cloud", way, "weights", now, now + 3.0, 40_000, 40_000.0, "delivered", "",
-                         0.5, model, "", None, None, None)  # fmt: skip
+                transfer(transfer_id=f"t{n}-{k}-{i}", device=d, peer="cloud", direction=("up", "down")[i % 2],
+                         kind="weights", start_s=now, end_s=now + 3.0, size_bytes=40_000, sent_bytes=40_000.0,
+                         status="delivered", energy_j=0.5, model_id=f"m{n}-{i}")  # fmt: skip
             for i in range(3):
-                job(f"j{n}-{k}-{i}", d, "train", now + 4.0, now + 8.0, 1e9, 1e9, 64.0, 16, 5e6, 2e7, 4.0, 2.0, "done",
-                    "", now - 50.0, now, f"{d}@{phase}", f"m{n}", f"m{n}-{k}-{i}")  # fmt: skip
+                job(job_id=f"j{n}-{k}-{i}", node=d, kind="train", start_s=now + 4.0, end_s=now + 8.0, flops=1e9,
+                    done_flops=1e9, samples=64, batch_size=16, peak_memory_bytes=5e6, available_bytes=2e7, busy_s=4.0,
+                    energy_j=2.0, status="done", data_from_s=now - 50.0, data_to_s=now, input_data=f"{d}@{phase}",
+                    input_model_ids=f"m{n}", output_model_id=f"m{n}-{k}-{i}")  # fmt: skip
             for event in ("start", "end"):
-                memory(d, now + 4.0, event, f"j{n}-{k}", 5e6, 5e6, 2e7)
+                memory(device=d, time_s=now + 4.0, event=event, job_id=f"j{n}-{k}", used_bytes=5e6, needed_bytes=5e6,
+                       available_bytes=2e7)  # fmt: skip
             for _ in range(2):
-                right(d, now + 9.0, "deployment", "current", "device", f"m{n}", 100, int(100 * share), share, 1.0)
-            deploy(d, now + 9.0, "deploy", "device", f"m{n}", "mlp", 40_000, f"{d}/{phase}", f"{d}/{phase}", "")
+                right(device=d, time_s=now + 9.0, cause="deployment", view="current", serving="device",
+                      model_id=f"m{n}", samples=100, correct=int(100 * share), accuracy=share, loss=1.0)  # fmt: skip
+            deploy(device=d, time_s=now + 9.0, cause="deploy", serving="device", model_id=f"m{n}", architecture="mlp",
+                   size_bytes=40_000, informed_by=f"{d}/{phase}", cohort_informed_by=f"{d}/{phase}")  # fmt: skip
 
 
 def main(rows: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -215,3 +216,12 @@ def test_every_table_of_a_run_is_there_under_its_name(tmp_path: Path) -> None:
         assert list(run.tables[name].columns) == [column.name for column in table.all_columns]
     with pytest.raises(KeyError):
         run.tables["no_such_table"]
+
+
+def test_the_benchmark_of_the_summary_writes_a_run_that_can_be_read(tmp_path: Path) -> None:
+    file = Path(__file__).parent.parent / "benchmarks" / "summary_speed.py"
+    written = runpy.run_path(str(file))["write"](tmp_path, 12_000)
+    run = analysis.load(tmp_path)
+    assert sum(len(table) for table in run.tables.values()) >= written >= 12_000
+    assert run.summary()["accuracy"].between(0.5, 0.9).all()
+    assert (run.summary()["deployment_s"] == 9.0).all()
