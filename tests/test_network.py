@@ -203,6 +203,26 @@ def test_cancelling_in_the_latency_sends_nothing(wire: Wire) -> None:
     assert not wire.transfers["a"].triggered
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_is_cut_as_it_starts_has_sent_nothing_whatever_rounding_says(alike: bool) -> None:
+    for number in range(1, 200):
+        wire = Wire()
+        size = number / 7
+        link, other = wire.links(link=0.1, other=0.3)
+        wire.send("busy", 1000.0, *([link] if alike else [other, link]))
+        wire.send("short", size, link, at=3.1)
+
+        def look(wire: Wire = wire, size: float = size) -> Iterator[Event]:
+            yield wire.env.timeout(3.1)
+            yield wire.env.timeout(0.0)
+            yield wire.env.timeout(0.0)
+            assert 0.0 <= wire.transfers["short"].sent_bytes <= 1e-9 * size
+            assert 0.0 <= wire.transfers["short"].cancel() <= 1e-9 * size
+
+        wire.env.process(look())
+        wire.play(until=4.0)
+
+
 def test_cancelling_what_has_arrived_changes_nothing(wire: Wire) -> None:
     (link,) = wire.links(link=10)
     wire.send("a", 100, link)

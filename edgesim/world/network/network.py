@@ -126,12 +126,12 @@ class Network:
     def left(self, transfer: Transfer) -> float:
         """The bytes of ``transfer`` that have not arrived by now; looking changes nothing."""
         if transfer.entry is None:
-            return transfer.left
+            return min(transfer.left, transfer.size_bytes)
         if transfer.holder is not None:
-            return transfer.holder.left(transfer)
+            return min(transfer.holder.left(transfer), transfer.size_bytes)
         assert transfer.route is not None
         assert transfer.route.queue is not None
-        return transfer.route.queue.left(transfer)
+        return min(transfer.route.queue.left(transfer), transfer.size_bytes)  # queues reckon from their own start
 
     def rate(self, transfer: Transfer) -> float:
         """See :attr:`Transfer.rate_bytes_per_s`."""
@@ -153,6 +153,7 @@ class Network:
                 transfer.left = transfer.holder.remove(transfer)
             elif route.queue is not None:
                 transfer.left = route.queue.remove(transfer)
+            transfer.left = min(transfer.left, transfer.size_bytes)  # queues reckon from their own start
             transfer.route = None
             del route.transfers[transfer]
             self._thin_out(route)
