@@ -169,6 +169,7 @@ def mean_sojourn_s(env: Environment, rate: float, size: Sampler, serve: Callable
 
 
 @pytest.mark.slow
+@pytest.mark.queueing
 @pytest.mark.parametrize("case", cases("mg1_ps"))
 def test_an_equally_shared_link_or_processor_is_an_mg1_ps_queue(case: dict[str, Any]) -> None:
     env = Environment()
@@ -187,6 +188,7 @@ def test_an_equally_shared_link_or_processor_is_an_mg1_ps_queue(case: dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.queueing
 @pytest.mark.parametrize("case", cases("mg_ps_capped"))
 def test_a_shared_link_behind_access_links_is_a_capped_ps_queue(case: dict[str, Any]) -> None:
     env = Environment()
@@ -241,6 +243,7 @@ class Fifo:
 
 
 @pytest.mark.slow
+@pytest.mark.queueing
 @pytest.mark.parametrize("case", cases("mm1_fifo", "md1_fifo", "mg1_fifo", "mmc_fifo"))
 def test_processors_that_take_one_job_at_a_time_are_a_fifo_queue(case: dict[str, Any]) -> None:
     law = {"md1_fifo": "deterministic", "mg1_fifo": "lognormal_s1"}.get(case["kind"], "exponential")

@@ -1,12 +1,15 @@
 """Jobs on a Ray cluster, started here or running already: the extra ``ray``.
 
 Data sets are put into the cluster's object store once, by fingerprint; on one machine workers see them without a copy.
-Other machines need the same versions of edgesim and PyTorch, and the same CPU capability where bits are to be the same.
+Other machines need the same versions of edgesim and PyTorch, the modules of a user's own jobs, and the same CPU
+capability where bits are to be the same.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
@@ -50,7 +53,12 @@ class RayExecutor:
         self._ray = ray
         self._ours = not ray.is_initialized()
         if self._ours:
-            started_here: dict[str, Any] = {"num_cpus": workers * threads_per_job, "include_dashboard": False}
+            modules = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # where jobs may be defined
+            started_here: dict[str, Any] = {
+                "num_cpus": workers * threads_per_job,
+                "include_dashboard": False,
+                "runtime_env": {"env_vars": {"PYTHONPATH": modules}},
+            }
             where = started_here if address is None else {}
             try:
                 ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **where)
