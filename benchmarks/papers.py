@@ -120,7 +120,9 @@ def page(root: Path) -> str:
         found = [(cell, runs) for cell, runs in cells if runs]
         if found:
             parts.append(f"# {title}\n\n{_machine([run for _, runs in found for run in runs.values()])}")
-            parts += [_KINDS[CELLS[cell]["kind"]](cell, runs) for cell, runs in found]
+            for cell, runs in found:
+                parts.append(_KINDS[CELLS[cell]["kind"]](cell, runs))
+                parts += [CELLS[cell]["note"].strip()] if "note" in CELLS[cell] and not full else []
         missing = [cell for cell, runs in cells if not runs]
         if missing:
             parts.append(f"Not run ({title.lower()}): {', '.join(f'`{cell}`' for cell in missing)}.")
@@ -168,7 +170,8 @@ def _seeds(run: analysis.Run) -> str:
 def _percent(found: Interval) -> str:
     if not found.has_bounds:
         return f"{100 * found.value:.1f}"
-    return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    low, high = max(0.0, found.low), min(1.0, found.high)
+    return f"{100 * found.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -228,7 +231,7 @@ def _bytes(run: analysis.Run, facts: Mapping[str, Any]) -> str:
     rows = []
     for learner in rivals:
         ratios = [
-            np.divide(mine, eclm) if eclm else float("inf")
+            np.divide(mine, eclm) if eclm else float("nan")
             for mine, eclm in zip(spent[learner], spent["eclm"], strict=True)
         ]
         rows.append(
