@@ -113,7 +113,7 @@ def _portable(outcome: Outcome) -> Outcome:
     told = "".join(traceback.format_exception(error))
     try:
         pickle.loads(_pickled(error))
-    except Exception:
+    except Exception:  # somebody else's exception: reading it back may raise anything
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(f"in the worker:\n{told}")
     return Raised(error)
