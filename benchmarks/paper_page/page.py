@@ -1,0 +1,77 @@
+"""The page itself: an overview, a section a cell, what has not been run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import analysis
+
+from .cells import CELLS, Cell, loaded
+from .figures import CURVES, SIZES, file_of
+from .over_time import continuous, update
+from .step import mean_ratios, overview, step
+from .variants import ablation, sensitivity, sizes
+
+HEADER = """<!-- written by `python benchmarks/papers.py page > docs/results.md`; run the cells first -->
+# Measured against the papers
+
+What comes out beside what the papers report, cell by cell. `benchmarks/papers.yaml` says what each cell changes in its
+scenario of `scenarios/papers/`; a cell is run by
+
+    EDGESIM_DATA=FOLDER python benchmarks/papers.py run CELL
+
+Numbers are means over seeds with 95 % intervals (Student's t). "Tied" is a difference whose interval contains 0 and
+that is at most a point. The small form has fewer devices, rounds and samples and narrower networks than the papers: its
+accuracies are lower throughout, and it is the differences between methods that can be compared.
+
+Bytes are those to and from the devices that take part in a round, both ways; what FedAvg and HeteroFL send to all other
+devices to serve with stands apart. Where a method had the target at time 0, or was never better than then, there is no
+ratio (n/a). A layer's load entropy is 1 where its modules are used alike and 0 where one of them gets everything."""
+
+_KINDS: Mapping[str, Callable[[str, Cell, Mapping[str, analysis.Run]], str]] = {
+    "step": step,
+    "ablation": ablation,
+    "sensitivity": sensitivity,
+    "sizes": sizes,
+    "continuous": continuous,
+    "update": update,
+}
+
+
+def page(root: Path, cells: Mapping[str, Cell] = CELLS) -> str:
+    """``docs/results.md``: what has been run below ``root``, beside the papers."""
+    parts = [HEADER]
+    for full, title in ((False, "Small form"), (True, "Full protocol")):
+        found = {name: runs for name, cell in cells.items() if (runs := loaded(root, name, cell, full))}
+        if found:
+            machine = _machine([run for runs in found.values() for run in runs.values()])
+            parts += [f"# {title}\n\n{machine}", *_sections(cells, found, full)]
+        if missing := [name for name in cells if name not in found]:
+            parts.append(f"Not run ({title.lower()}): {', '.join(f'`{name}`' for name in missing)}.")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sections(cells: Mapping[str, Cell], found: Mapping[str, Mapping[str, analysis.Run]], full: bool) -> list[str]:
+    steps = [(name, cells[name], runs[""]) for name, runs in found.items() if cells[name]["kind"] == "step"]
+    parts = [overview(steps)] if steps else []
+    if steps:
+        parts.append(f"![Accuracy over time in each of these cells](figures/{file_of(CURVES, full)})")
+    for name, runs in found.items():
+        parts.append(_KINDS[cells[name]["kind"]](name, cells[name], runs))
+        if cells[name]["kind"] == "sizes":
+            parts.append(f"![Accuracy of sub-models against their size](figures/{file_of(SIZES, full)})")
+        if "note" in cells[name] and not full:
+            parts.append(cells[name]["note"].strip())
+    return [*parts, mean_ratios(steps)]
+
+
+def _machine(runs: Sequence[analysis.Run]) -> str:
+    manifests = [manifest for one in runs for manifest in one.manifests]
+    cpu = {manifest["cpu_capability"] for manifest in manifests}
+    wall_s = sum(float(manifest["wall_s"]) for manifest in manifests)
+    return (
+        f"{len(manifests)} runs, {wall_s / 60:.0f} minutes of wall time in all on {', '.join(sorted(cpu))}, "
+        f"one thread a job; Python {platform.python_version()}."
+    )

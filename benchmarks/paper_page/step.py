@@ -1,0 +1,97 @@
+"""One adaptation step: accuracy at the end, bytes on the way, and the overview of all such cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import analysis
+from analysis.intervals import paired_difference
+
+from .cells import Cell
+from .text import EVENNESS, average, by_seed, evenness, heading, judged, points, table
+from .traffic import compare, section
+
+
+def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
+    """Every method's accuracy at the end beside the paper's, and bytes until a common target."""
+    (run,) = runs.values()
+    at_end, paper = by_seed(run, "horizon_accuracy"), cell["paper"]
+    rows = []
+    for learner in run.learners:
+        reported = learner in paper
+        rows.append(
+            [
+                f"`{learner}`",
+                average(at_end[learner]),
+                judged(paired_difference(at_end, "eclm", learner)) if learner != "eclm" else "",
+                f"{paper[learner]:.2f}" if reported else "",
+                f"{paper['eclm'] - paper[learner]:+.2f}" if reported and learner != "eclm" else "",
+                evenness(run, learner),
+            ]
+        )
+    header = ["method", "accuracy at the end, %", "ECLM's lead, points", "paper, %", "its ECLM's lead", EVENNESS]
+    return "\n\n".join(
+        [heading(name, cell, [run]), table(header, rows), section(compare(run), cell.get("paper_bytes", {}))]
+    )
+
+
+def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
+    """A row a cell: ECLM against the best of the others and against no adaptation, here and in the paper."""
+    rows = []
+    for name, cell, run in cells:
+        at_end, paper = by_seed(run, "horizon_accuracy"), cell["paper"]
+        best = str(at_end.drop(columns=[*run.oracles, "eclm"], errors="ignore").mean().idxmax())
+        theirs = max((learner for learner in paper if learner != "eclm"), key=lambda learner: float(paper[learner]))
+        gained = paired_difference(at_end, "eclm", "no_adaptation") if "no_adaptation" in at_end else None
+        rows.append(
+            [
+                f"`{name}`",
+                average(at_end["eclm"]),
+                f"`{best}` {average(at_end[best])}",
+                judged(paired_difference(at_end, "eclm", best)),
+                f"`{theirs}`: {paper['eclm'] - paper[theirs]:+.2f}",
+                "" if gained is None else points(gained),
+                f"{paper['eclm'] - paper['no_adaptation']:+.2f}",
+            ]
+        )
+    header = [
+        "cell",
+        "ECLM, %",
+        "best of the others, %",
+        "ECLM's lead, points",
+        "paper: best of the others, ECLM's lead",
+        "over no adaptation, points",
+        "paper",
+    ]
+    return f"## Overview\n\n{table(header, rows)}"
+
+
+def mean_ratios(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
+    """How many times ECLM's bytes the others need, on average over the cells with images; empty without any."""
+    images = [(name, cell, compare(run)) for name, cell, run in cells if _reads_images(run)]
+    said = []
+    for learner, title in (("fedavg", "FedAvg"), ("heterofl", "HeteroFL")):
+        of_cells = {name: found.ratio(learner) for name, _, found in images if learner in found.spent}
+        known = {name: ratio for name, ratio in of_cells.items() if not math.isnan(ratio)}
+        if not of_cells:
+            continue
+        theirs = [
+            float(cell["paper_bytes"][learner]) for _, cell, _ in images if learner in cell.get("paper_bytes", {})
+        ]
+        whole = np.mean([found.total_ratio(learner) for _, _, found in images if learner in found.spent])
+        mean = f"{np.mean(list(known.values())):.2f}" if known else "n/a"
+        without = [f"`{name}`" for name in of_cells if name not in known]
+        said.append(
+            f"{title} needs {mean} times ECLM's bytes to the common target, mean over the cells with images"
+            + (f" without {', '.join(without)}, where there is no ratio" if without else "")
+            + f"; in whole runs of equally many rounds {whole:.2f} times"
+            + (f" (the paper in these cells: {np.mean(theirs):.2f})." if theirs else ".")
+        )
+    return "\n\n".join(["## Bytes over the cells with images", *said]) if said else ""
+
+
+def _reads_images(run: analysis.Run) -> bool:
+    return str(run.manifest["scenario"]["model"]["name"]) != "mlp"

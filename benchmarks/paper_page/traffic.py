@@ -1,0 +1,155 @@
+"""What the collaborative methods send until they reach an accuracy that all of them reach, and in a whole run.
+
+Bytes are those to and from devices that take part in a round. FedAvg and HeteroFL may also send each new model to all
+other devices, so that these can serve with it; ECLM never does, so such copies are left out here and shown apart. A
+download belongs to a round if the same device sends something up before its next download.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+import analysis
+from analysis.accuracy import time_to_target
+from analysis.communication import bytes_to_target
+
+from .text import table
+
+RIVALS = ("fedavg", "heterofl", "eclm")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one method sent, a number a seed.
+
+    Attributes
+    ----------
+    to_target_bytes, total_bytes
+        To and from the devices of rounds, until the target and in the whole run. (seed,)
+    copies_bytes
+        Besides, to devices that only serve, until the target. (seed,)
+    seconds
+        Until the target. (seed,)
+    improved
+        Whether the method was ever better than at time 0. (seed,)
+    """
+
+    to_target_bytes: list[float]
+    total_bytes: list[float]
+    copies_bytes: list[float]
+    seconds: list[float]
+    improved: list[bool]
+
+    def over(self, other: Spent) -> list[float]:
+        """How many times the other's bytes until the target, a number a seed.
+
+        NaN where either method was there at time 0, or where either never was better than then: nothing was reached.
+        """
+        return [
+            mine / its if mine > 0 and its > 0 and improved and its_improved else math.nan
+            for mine, its, improved, its_improved in zip(
+                self.to_target_bytes, other.to_target_bytes, self.improved, other.improved, strict=True
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All collaborative methods of a run, and the accuracy that each seed asks for."""
+
+    targets: list[float]
+    spent: dict[str, Spent]
+
+    def ratio(self, method: str) -> float:
+        """How many times ECLM's bytes until the target: the mean over seeds that have one; NaN without any."""
+        ratios = np.array(self.spent[method].over(self.spent["eclm"]))
+        return float(np.nanmean(ratios)) if np.isfinite(ratios).any() else math.nan
+
+    def total_ratio(self, method: str) -> float:
+        """How many times ECLM's bytes in the whole run, in which all had equally many rounds."""
+        return float(np.mean(self.spent[method].total_bytes) / np.mean(self.spent["eclm"].total_bytes))
+
+
+def compare(run: analysis.Run) -> Comparison:
+    """Bytes until a target that all collaborative methods reach: at each seed the lowest of their best accuracies."""
+    rivals = [learner for learner in RIVALS if learner in run.learners]
+    curves = run.fleet[run.fleet["learner"].isin(rivals)]
+    best = curves.groupby(["seed", "learner"])["accuracy"].max()
+    at_start = curves.dropna(subset="accuracy").groupby(["seed", "learner"])["accuracy"].first()
+    spent = {learner: Spent([], [], [], [], []) for learner in rivals}
+    in_rounds, copies = _of_rounds(run.transfers)
+    endless = pd.Series(run.horizon_s, run.worlds.set_index(["learner", "seed"]).index)
+    totals = bytes_to_target(in_rounds, run.serving, run.worlds, endless)
+    targets = []
+    for seed in run.seeds:
+        target = float(best[seed].min())
+        targets.append(target)
+        seconds = time_to_target(run.fleet, run.worlds, target)
+        until = bytes_to_target(in_rounds, run.serving, run.worlds, seconds)
+        besides = bytes_to_target(copies, run.serving.iloc[:0], run.worlds, seconds)
+        for learner, mine in spent.items():
+            mine.to_target_bytes.append(float(until[learner, seed]))
+            mine.total_bytes.append(float(totals[learner, seed]))
+            mine.copies_bytes.append(float(besides[learner, seed]))
+            mine.seconds.append(float(seconds[learner, seed]))
+            mine.improved.append(bool(best[seed, learner] > at_start[seed, learner]))
+    return Comparison(targets, spent)
+
+
+def bytes_of_rounds(run: analysis.Run, learner: str) -> float:
+    """Bytes to and from devices that take part in rounds, mean over seeds."""
+    rows = _of_rounds(run.transfers)[0]
+    return float(rows.loc[rows["learner"] == learner, "sent_bytes"].sum()) / len(run.seeds)
+
+
+def section(found: Comparison, paper: dict[str, float]) -> str:
+    """The table of a run, with what the paper reports."""
+    rows = []
+    for learner, mine in found.spent.items():
+        own = learner == "eclm"
+        rows.append(
+            [
+                f"`{learner}`",
+                _megabytes(mine.to_target_bytes),
+                _megabytes(mine.copies_bytes) if any(mine.copies_bytes) else "",
+                "" if own else _times(mine.over(found.spent["eclm"])),
+                f"{paper[learner]:.2f}" if learner in paper else "",
+                f"{np.mean(mine.seconds) / 60:.1f}",
+                _megabytes(mine.total_bytes),
+                "" if own else f"{found.total_ratio(learner):.2f}",
+            ]
+        )
+    header = [
+        "method",
+        "MB",
+        "MB of copies for others to serve",
+        "times ECLM's MB, a seed each",
+        "paper",
+        "minutes",
+        "MB in the whole run",
+        "times ECLM's",
+    ]
+    level = ", ".join(f"{100 * target:.1f} %" for target in found.targets)
+    return f"Until a mean accuracy that all of them reach ({level}; the lowest of their best):\n\n{table(header, rows)}"
+
+
+def _of_rounds(transfers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Transfers of devices that take part in rounds, and downloads of devices that only serve."""
+    ordered = transfers.sort_values("start_s", kind="stable")
+    following = ordered.groupby(["learner", "seed", "device"])["direction"].shift(-1)
+    is_copy = ((ordered["direction"] == "down") & (following != "up")).reindex(transfers.index)
+    sends_copies = transfers["learner"].isin(("fedavg", "heterofl"))
+    return transfers[~(is_copy & sends_copies)], transfers[is_copy & sends_copies]
+
+
+def _megabytes(values: Sequence[float]) -> str:
+    return f"{np.mean(values) / 1e6:.2f}"
+
+
+def _times(ratios: Sequence[float]) -> str:
+    return ", ".join("n/a" if math.isnan(ratio) else f"{ratio:.2f}" for ratio in ratios)

@@ -1,0 +1,164 @@
+"""The page of the papers' cells: what it says of runs that were written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paper_page import CELLS, draw, page
+from paper_page.cells import loaded, scenario_of
+from paper_page.traffic import compare
+from paper_page.variants import sized
+from written_runs import WrittenRun, WrittenWorld
+
+STEP: dict[str, Any] = {
+    "kind": "step",
+    "title": "Pictures",
+    "paper": {"no_adaptation": 70.0, "fedavg": 75.0, "eclm": 90.0},
+    "paper_bytes": {"fedavg": 7.0},
+    "small": {},
+}
+SIZES: dict[str, Any] = {
+    "kind": "sizes",
+    "title": "Sizes",
+    "learners": ["eclm", "without"],
+    "points": {"10 %": {}, "20 %": {}},
+    "paper": "Theirs gains 11.5 points.",
+    "small": {},
+}
+FEDAVG_S = (100, 200)
+"""When FedAvg's rounds end."""
+
+
+def _close(run: WrittenRun, model: str = "resnet18") -> None:
+    run.manifest["scenario"]["model"] = {"name": model}
+    run.manifest |= {"cpu_capability": "by hand", "wall_s": 60.0}
+    run.close()
+
+
+def _fedavg(world: WrittenWorld, levels: tuple[int, int, int]) -> None:
+    """Two rounds of device a; device b only gets copies. 1 MB a transfer; the first model was installed before."""
+    for device in ("a", "b"):
+        world.accuracy(device, 0, levels[0])
+        for end_s, level in zip(FEDAVG_S, levels[1:], strict=True):
+            world.send(device, end_s - 10, end_s, 1_000_000, direction="down")
+            world.accuracy(device, end_s, level)
+    for end_s in FEDAVG_S:
+        world.send("a", end_s - 30, end_s - 20, 1_000_000)
+
+
+def _eclm(world: WrittenWorld, level: int, shares: tuple[float, ...] = (0.5, 0.5)) -> None:
+    """One round of device a at half a megabyte each way."""
+    for device in ("a", "b"):
+        world.accuracy(device, 0, 70)
+    world.send("a", 10, 20, 500_000, direction="down")
+    world.send("a", 30, 40, 500_000)
+    for device in ("a", "b"):
+        world.accuracy(device, 50, level)
+    for module, share in enumerate(shares):
+        world.add("selections", device="a", time_s=50, model_id="m", layer=0, module=module, held=True, share=share)
+
+
+def _step(root: Path, cell: str, levels: tuple[int, int, int], **more: Any) -> None:
+    for seed in (0, 1, 2):
+        learners = ["no_adaptation", "fedavg", "eclm"]
+        run = WrittenRun(root / "small" / cell / "all" / f"seed-{seed}", horizon_s=300, learners=learners, seeds=[seed])
+        for device in ("a", "b"):
+            run["no_adaptation", seed].accuracy(device, 0, 70)
+        _fedavg(run["fedavg", seed], levels)
+        _eclm(run["eclm", seed], 90 + seed, **more)
+        _close(run)
+
+
+def _sizes(root: Path) -> None:
+    for point, numbers, gains in (("10pct", 1000, (20, 22, 24)), ("20pct", 2000, (10, 10, 11))):
+        for seed, gain in enumerate(gains):
+            folder = root / "small" / "sizes" / point / f"seed-{seed}"
+            run = WrittenRun(folder, learners=["eclm", "without"], seeds=[seed])
+            for learner, level in (("eclm", 50 + gain), ("without", 50)):
+                for device, more in (("a", 0), ("b", 100)):
+                    run[learner, seed].accuracy(device, 0, level)
+                    run[learner, seed].deploy(device, 0, size_bytes=40_000)
+                    run[learner, seed].deploy(device, 10, size_bytes=4 * (numbers + more))
+            _close(run)
+
+
+def test_an_overview_sets_eclms_lead_beside_the_papers(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    written = page(tmp_path, {"pictures": STEP})
+    row = next(line for line in written.splitlines() if line.startswith("| `pictures`"))
+    assert "91.0 (88.5 to 93.5) | `fedavg` 80.0 (80.0 to 80.0) | +11.0 (+8.5 to +13.5): better" in row
+    assert "| `fedavg`: +15.00 | +21.0 (+18.5 to +23.5) | +20.00 |" in row
+
+
+def test_copies_for_devices_that_only_serve_are_not_bytes_of_a_round(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    found = compare(loaded(tmp_path, "pictures", STEP, full=False)[""])
+    assert found.targets == [0.8, 0.8, 0.8]
+    fedavg, eclm = found.spent["fedavg"], found.spent["eclm"]
+    # Two uploads of a, and the download between them; its last download and all of b's are for serving.
+    assert fedavg.to_target_bytes == [3e6] * 3
+    assert fedavg.copies_bytes == [3e6] * 3
+    assert fedavg.seconds == [200.0] * 3
+    assert eclm.to_target_bytes == [1e6] * 3
+    assert found.ratio("fedavg") == 3.0
+
+
+def test_a_method_that_never_gets_better_has_no_ratio_of_bytes(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 65, 60))
+    written = page(tmp_path, {"pictures": STEP})
+    row = next(line for line in written.splitlines() if line.startswith("| `fedavg` | 0.00"))
+    assert "| n/a, n/a, n/a | 7.00 |" in row
+
+
+def test_the_mean_ratio_is_over_the_cells_with_images_that_have_one(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    _step(tmp_path, "worse", (70, 65, 60))
+    written = page(tmp_path, {"pictures": STEP, "worse": {**STEP, "title": "Worse"}})
+    assert "FedAvg needs 3.00 times ECLM's bytes" in written
+    assert "without `worse`, where there is no ratio" in written
+
+
+def test_a_collapsed_layer_shows_in_the_table(tmp_path: Path) -> None:
+    _step(tmp_path, "even", (70, 78, 80))
+    _step(tmp_path, "collapsed", (70, 78, 80), shares=(1.0, 0.0))
+    even, collapsed = page(tmp_path, {"even": STEP, "collapsed": STEP}).split("(`collapsed`)")
+    assert "| `eclm` | 91.0 (88.5 to 93.5) |  | 90.00 |  | 1.00 |" in even
+    assert "| `eclm` | 91.0 (88.5 to 93.5) |  | 90.00 |  | 0.00 |" in collapsed
+
+
+def test_sizes_are_those_of_the_models_that_serve_at_the_end(tmp_path: Path) -> None:
+    _sizes(tmp_path)
+    small, large = sized(SIZES, loaded(tmp_path, "sizes", SIZES, full=False))
+    assert small.sizes == (1050.0, 1050.0)
+    assert large.sizes == (2050.0, 2050.0)
+    assert small.gain.value == pytest.approx(0.22)
+    written = page(tmp_path, {"sizes": SIZES})
+    assert (
+        "| 10 % | 1.1 | 72.0 (67.0 to 77.0) | 1.1 | 50.0 (50.0 to 50.0) | +22.0 (+17.0 to +27.0): better |" in written
+    )
+    assert "Mean gain over the sizes: +16.2 points. Theirs gains 11.5 points." in written
+
+
+def test_the_page_shows_the_figures_that_are_drawn(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    _sizes(tmp_path)
+    cells = {"pictures": STEP, "sizes": SIZES}
+    written = page(tmp_path, cells)
+    files = draw(tmp_path, tmp_path / "figures", cells)
+    assert [file.name for file in files] == ["step_accuracy.png", "eclm_sizes.png"]
+    for file in files:
+        assert f"(figures/{file.name})" in written
+        assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:
+    written = page(tmp_path, {"pictures": STEP})
+    assert "Not run (small form): `pictures`." in written
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_names_a_scenario_and_a_kind_that_there_are(name: str) -> None:
+    assert scenario_of(name).is_file()
+    assert CELLS[name]["kind"] in ("step", "ablation", "sensitivity", "sizes", "continuous", "update")
