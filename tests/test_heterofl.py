@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from edgesim.errors import UserError
 from edgesim.jobs.arithmetic import initialise
@@ -47,14 +48,17 @@ def test_the_last_layer_keeps_a_row_for_each_class() -> None:
     assert sliced(initialise(architecture=RESNET, seed=1), narrowed(RESNET, 0.25))["fc.weight"].shape == (3, 8)
 
 
-def test_activations_are_scaled_by_the_rate_in_training_only() -> None:
+def test_activations_are_scaled_by_the_rate_and_logits_are_not() -> None:
     module = instantiate(narrowed(MLP, 0.5), seed=1)
+    x, head = torch.rand(4, 6), torch.rand(4, 2)
+    assert torch.allclose(module[1](x), functional.linear(x, module[1].weight, module[1].bias) / 0.5)
+    assert torch.allclose(module[5](head), functional.linear(head, module[5].weight, module[5].bias))
+
+
+def test_a_narrow_network_serves_as_it_was_trained() -> None:
+    module = instantiate(narrowed(MLP, 0.25), seed=1)
     x = torch.rand(4, 6)
-    plain = module.eval()[1](x)
-    assert torch.allclose(module.train()[1](x), plain / 0.5)
-    assert torch.allclose(module[5](torch.rand(4, 2)), module.eval()[5](torch.rand(4, 2))) is False
-    head = torch.rand(4, 2)
-    assert torch.allclose(module.train()[5](head), module.eval()[5](head))  # but not the logits
+    assert torch.equal(module.train()(x), module.eval()(x))
 
 
 def test_batch_norms_are_static_until_their_statistics_are_worked_out() -> None:
@@ -70,7 +74,6 @@ def test_batch_norms_are_static_until_their_statistics_are_worked_out() -> None:
     module.load_state_dict(trained)
     with torch.no_grad():
         out = module.conv1(batch[0])
-        out = out * 0.5 if module.training else out
     assert torch.allclose(ready["bn1.running_mean"], out.mean((0, 2, 3)), atol=1e-5)
 
 
@@ -125,6 +128,35 @@ def test_a_device_gets_the_widest_network_that_it_can_train() -> None:
     assert len(received)
     sizes = received.groupby(received["device"].str.partition("-")[0])["size_bytes"].unique()
     assert sizes["far"].max() < sizes["near"].min()
+
+
+def test_widths_may_be_dealt_to_devices_in_turn() -> None:
+    params = {"period": "3 min", "rates": [1.0, 0.5], "assignment": "dealt", "pretraining_rounds": 0}
+    tables = run_tiny(HeteroFL(HeteroFL.Params.model_validate(params)), tiny_scenario(horizon="7 min", drifts=[]))
+    devices = list(dict.fromkeys(tables["availability"]["device"]))
+    sizes = tables["deployments"].groupby("device")["size_bytes"].last()[devices].tolist()
+    assert len(set(sizes)) == 2
+    assert len(set(sizes[::2])) == len(set(sizes[1::2])) == 1
+    assert sizes[0] > sizes[1]
+
+
+def test_every_width_is_pretrained_as_long_as_everybodys_network() -> None:
+    scenario = tiny_scenario(horizon="2 min", drifts=[], pretrain={"epochs": 3})
+    learner = HeteroFL(HeteroFL.Params.model_validate({"rates": [1.0, 0.5]}))
+    jobs = run_tiny(learner, scenario)["computations"]
+    nested = jobs[jobs["output_model_id"].str.fullmatch(r"nested/\d+/[\d.]+")]
+    (proxy,) = jobs.loc[jobs["output_model_id"] == "pretrained", "samples"]
+    each = nested.groupby(nested["output_model_id"].str.rpartition("/")[2])["samples"].sum()
+    assert sorted(each.index) == ["0.5", "1"]
+    assert (each == 3 * (proxy // 2 * 2)).all()
+
+
+def test_widths_that_no_device_may_get_are_not_trained() -> None:
+    scenario = tiny_scenario(horizon="7 min", drifts=[])
+    learner = HeteroFL(HeteroFL.Params.model_validate({"period": "3 min", "rates": [1.0, 0.5], "max_share": "60 %"}))
+    tables = run_tiny(learner, scenario)
+    assert not tables["computations"]["output_model_id"].str.fullmatch(r"nested/\d+/1").any()
+    assert tables["deployments"]["size_bytes"].nunique() == 1  # from the start
 
 
 def test_heterofl_keeps_the_contract_with_budgets() -> None:

@@ -5,17 +5,19 @@ Clients, ICLR 2021 (arXiv 2010.01264), and the authors' code: widths 1, 1/2, 1/4
 elements are averaged over their owners, activations are scaled by the rate in training, batch norms are static,
 logits of classes that a device does not have are masked. Ours: running statistics are worked out on the cloud's proxy
 data (the code uses all clients' training data), and the nested widths are pretrained there too, by rounds over shares
-of the proxy data, because slices of a network that was never trained in slices are worth nothing.
+of the proxy data, because slices of a network that was never trained in slices are worth nothing. Widths that
+`max_share` rules out take no part: the cloud's network is the widest that a device may get.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from pydantic import Field, model_validator
 
 from edgesim import Device, Event, Method, Model, Offline, Verb, World, models
+from edgesim.models import Architecture
 from edgesim.scenario import PositiveSeconds, Ratio
 from edgesim.scenario.findings import wrong
 from edgesim.seeds import stream
@@ -36,6 +38,11 @@ class HeteroFL(Federated):
         rates: tuple[float, ...] = Field(
             (1.0, 0.5, 0.25, 0.125, 0.0625), min_length=1, description="Widths, as shares of every layer's channels."
         )
+        assignment: Literal["widest", "dealt"] = Field(
+            "widest",
+            description="A device gets the widest network that fits it, or widths are dealt to devices in turn and it "
+            "gets its own or the next one that fits.",
+        )
         max_share: Ratio = Field(
             1.0, gt=0, description="A device gets no width with more than this share of all parameters."
         )
@@ -43,8 +50,11 @@ class HeteroFL(Federated):
             None, description="A device gets no width that would take longer to train; by default only memory counts."
         )
         masked: bool = Field(True, description="Mask the logits of classes that a device does not have.")
-        pretraining_rounds: int = Field(
-            5, ge=0, description="Rounds over shares of the proxy data, one for each width, before the start."
+        pretraining_rounds: int | None = Field(
+            None,
+            ge=0,
+            description="Rounds over shares of the proxy data, one for each width, before the start; by default as "
+            "many as let each width pass over all of it as often as `pretrain` says.",
         )
 
         @model_validator(mode="after")
@@ -61,11 +71,14 @@ class HeteroFL(Federated):
         from .network import narrowed
 
         base = offline.architecture
-        widest = narrowed(base, max(self.params.rates))
+        rates = self._allowed(base)
+        widest = narrowed(base, rates[0])
         server = offline.derive([offline.pretrained()], work.take, widest, name="widest", target=widest)
-        rates = sorted(self.params.rates, reverse=True)
         shares = _shares(offline, len(rates))
-        for number in range(self.params.pretraining_rounds if shares else 0):
+        rounds = self.params.pretraining_rounds
+        if rounds is None:
+            rounds = offline.pretraining.epochs * len(rates)
+        for number in range(rounds if shares else 0):
             turned = shares[number % len(shares) :] + shares[: number % len(shares)]
             trained = []
             for rate, share in zip(rates, turned, strict=True):
@@ -124,23 +137,33 @@ class HeteroFL(Federated):
             base=world.environment.architecture,
         )
 
+    def _allowed(self, base: Architecture) -> list[float]:
+        """The rates within `max_share`, the largest first; the smallest where none is."""
+        from .network import narrowed
+
+        whole = models.cost(narrowed(base, 1.0)).parameters
+        rates = sorted(self.params.rates, reverse=True)
+        within = [r for r in rates if models.cost(narrowed(base, r)).parameters <= self.params.max_share * whole]
+        return within or rates[-1:]
+
     def _rate(self, world: World, device: Device) -> float:
-        """The largest rate that fits the device's memory, and the budgets that are set; else the smallest."""
+        """The largest rate that fits the device's memory, and the budgets that are set; else the smallest.
+
+        Where rates are dealt, the device's own takes the largest one's place.
+        """
         from .network import narrowed
 
         base = world.environment.architecture
-        whole = models.cost(narrowed(base, 1.0)).parameters
         how = world.training.but(epochs=self.params.epochs)
-        rates = sorted(self.params.rates, reverse=True)
-        for rate in rates:
+        rates = self._allowed(base)
+        dealt = world.devices.index(device) % len(rates) if self.params.assignment == "dealt" else 0
+        for rate in rates[dealt:]:
             costs = models.cost(narrowed(base, rate))
             memory = costs.training_memory_bytes(how.largest_batch, how.optimizer)
             flops = how.epochs * len(device.samples()) * costs.train_flops_per_sample
             budget_s = self.params.training_budget
-            if (
-                memory + device.hardware.memory_overhead_bytes <= device.free_memory_bytes
-                and costs.parameters <= self.params.max_share * whole
-                and (budget_s is None or flops <= budget_s * device.compute_flops_per_s)
+            if memory + device.hardware.memory_overhead_bytes <= device.free_memory_bytes and (
+                budget_s is None or flops <= budget_s * device.compute_flops_per_s
             ):
                 return rate
         return rates[-1]

@@ -1,8 +1,9 @@
 """Narrow networks: the first part of every layer's channels, nested in one another.
 
 A network of rate r has the first ``ceil(r C)`` of every layer's C channels. Its state has the names of the full one's,
-so a narrow state is a slice of the full one. In training activations are divided by the rate (the Scaler of the
-paper), and batch norms are static: they use the batch's statistics and leave the running ones alone.
+so a narrow state is a slice of the full one. Activations are divided by the rate (the Scaler of the paper): in
+training, as in the authors' code, and in serving too, which narrow networks never do there, so that one serves as it
+was trained. Batch norms are static: in training they use the batch's statistics and leave the running ones alone.
 """
 
 from __future__ import annotations
@@ -81,13 +82,13 @@ def narrow(
 
 
 class _Scaler:
-    """Divides what a layer puts out by the rate while it is trained: as large as that of the full width."""
+    """Divides what a layer puts out by the rate: as large as that of the full width."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
 
     def __call__(self, layer: nn.Module, inputs: object, output: Tensor) -> Tensor:
-        return output / self._rate if layer.training else output
+        return output / self._rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,7 @@ def take(state: State | Trained, *views: Batch, target: Architecture) -> State:
 
 
 def with_statistics(state: State, *views: Batch, architecture: Architecture) -> State:
-    """Running means and variances of batch norms, as plain means over batches of samples.
-
-    A training-mode pass without gradients; activations are those of evaluation (no Scaler).
-    """
+    """Running means and variances of batch norms, as plain means over batches of samples."""
     tool = bench(architecture)
     tool.load(state)
     norms = [layer for layer in tool.module.modules() if isinstance(layer, _BatchNorm)]
