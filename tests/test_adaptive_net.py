@@ -71,6 +71,43 @@ def test_a_path_computes_what_its_branches_compute() -> None:
         assert torch.allclose(path(x), net.fc(h.mean((2, 3))), atol=1e-6)  # type: ignore[operator]
 
 
+def test_a_path_is_trained_through_the_supernet_as_it_is_served() -> None:
+    choice = (1, 0, 3, 2)
+    target = path_of(RESNET, TWO, choice)
+    state = grown(RESNET)
+    path, supernet = instantiate(target, seed=0), instantiate(supernet_of(RESNET, TWO), seed=0)
+    path.load_state_dict(work.take_path(state, base=RESNET, target=target, choice=choice))
+    supernet.load_state_dict(state)
+    assert isinstance(supernet, Supernet)
+    path.eval(), supernet.eval()
+    x = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.allclose(supernet.along(x, choice), path(x), atol=1e-6)
+        assert torch.equal(supernet.along(x, (0, 0, 0, 0)), supernet(x))
+
+
+def test_training_paths_by_labels_makes_them_better_and_leaves_the_backbone_alone() -> None:
+    data = batch(MLP, 90)
+    backbone = train(
+        initialise(architecture=MLP, seed=1), data, architecture=MLP, epochs=20, batch_size=16, learning_rate=0.01,
+        optimizer="adam", seed=1,
+    )  # fmt: skip
+    architecture = supernet_of(MLP, TWO)
+    fresh = work.with_backbone(initialise(architecture=architecture, seed=2), backbone)
+    how: dict[str, Any] = {"batch_size": 16, "accumulate": 1, "learning_rate": 0.01, "optimizer": "adam", "seed": 1}
+    distilled = work.distil(fresh, data, architecture=architecture, epochs=3, **how)
+    trained = work.train_paths(distilled, data, architecture=architecture, epochs=10, **how)
+    for choice in ((1,), (2,)):
+        target = path_of(MLP, TWO, choice)
+        before, after = (
+            evaluate(work.take_path(state, base=MLP, target=target, choice=choice), data, architecture=target).loss
+            for state in (distilled, trained)
+        )
+        assert after < 0.8 * before
+    kept = [name for name in fresh if name.startswith("backbone.")]
+    assert all(torch.equal(trained.state[name], fresh[name]) for name in kept)
+
+
 @pytest.mark.slow
 def test_distillation_brings_branches_near_their_blocks_and_leaves_the_backbone_alone() -> None:
     architecture = supernet_of(RESNET, TWO)

@@ -12,6 +12,8 @@ from paper_page.traffic import compare
 from paper_page.variants import sized
 from written_runs import WrittenRun, WrittenWorld
 
+from edgesim.errors import UserError
+
 STEP: dict[str, Any] = {
     "kind": "step",
     "title": "Pictures",
@@ -151,6 +153,14 @@ def test_the_page_shows_the_figures_that_are_drawn(tmp_path: Path) -> None:
     for file in files:
         assert f"(figures/{file.name})" in written
         assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_of_different_scenarios_are_not_put_together(tmp_path: Path) -> None:
+    for seed, horizon_s in ((0, 100), (1, 200)):
+        folder = tmp_path / "small" / "pictures" / "all" / f"seed-{seed}"
+        _close(WrittenRun(folder, horizon_s=horizon_s, learners=["eclm"], seeds=[seed]))
+    with pytest.raises(UserError, match=r"not run with the scenario and parameters of .*seed-0: .*seed-1; run"):
+        page(tmp_path, {"pictures": STEP})
 
 
 def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:

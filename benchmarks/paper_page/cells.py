@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 import analysis
+from edgesim.errors import UserError
 
 BENCHMARKS = Path(__file__).parents[1]
 SCENARIOS = BENCHMARKS.parent / "scenarios" / "papers"
@@ -73,11 +74,21 @@ def is_done(folder: Path) -> bool:
 
 
 def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.Run]:
-    """The finished runs of a cell: a run over seeds for each point."""
+    """The finished runs of a cell: a run over seeds for each point.
+
+    Raises
+    ------
+    UserError
+        Seeds of one point were run with different scenarios or parameters.
+    """
     found = {}
     for point in points_of(cell):
         folder = Task(name, point, 0, full).folder(root).parent
         done = sorted(seed for seed in folder.glob("seed-*") if is_done(seed))
         if done:
-            (found[point],) = analysis.load_many(done)
+            first, *others = analysis.load_many(done)
+            if others:
+                old = ", ".join(str(folder) for run in others for folder in run.folders)
+                raise UserError(f"not run with the scenario and parameters of {first.folders[0]}: {old}; run them anew")
+            found[point] = first
     return found

@@ -2,9 +2,10 @@
 
 Source: Wen et al., AdaptiveNet: Post-deployment Neural Architecture Adaptation for Diverse Edge Environments, MobiCom
 2023 (arXiv 2303.07129), and the authors' code: a pretrained backbone, channel-pruned branches beside its blocks,
-trained by block-wise distillation with the backbone frozen; on the device a search for the best path by the loss on
-local data under the device's budgets; then, as the ECLM paper runs it, fine-tuning on local data. A block here is a
-whole stage, so the branch of two layers stands for several of a residual network's blocks at once.
+trained with the backbone frozen, first by block-wise distillation, then by labels along random paths; on the device a
+search for the best path by the loss on local data under the device's budgets; then, as the ECLM paper runs it,
+fine-tuning on local data. A block here is a whole stage, so the branch of two layers stands for several of a residual
+network's blocks at once.
 """
 
 from __future__ import annotations
@@ -59,7 +60,12 @@ class AdaptiveNet(Learner):
         )
         min_width: int = Field(2, ge=1, description="Fewest hidden channels of a branch.")
         branch_epochs: int | None = Field(
-            None, ge=0, description="Passes over the proxy data that train branches; by default as in `pretrain`."
+            None, ge=0, description="Passes over the proxy data that distil branches; by default as in `pretrain`."
+        )
+        path_epochs: int | None = Field(
+            None,
+            ge=0,
+            description="Then passes that train random paths' branches by labels; by default as in `pretrain`.",
         )
         install: Literal["start", "download"] = Field(
             "start", description="Branches are on the devices at time 0, or travel when a device first adapts."
@@ -102,8 +108,10 @@ class AdaptiveNet(Learner):
         fresh = offline.untrained(architecture, tag="branches")
         supernet = offline.derive([fresh, backbone], work.with_backbone, architecture, name="with branches")
         if len(offline.proxy):
-            training = offline.pretraining.but(epochs=self.params.branch_epochs)
-            supernet = offline.train(supernet, training, name="supernet", method=Method(work.distil))
+            distilling = offline.pretraining.but(epochs=self.params.branch_epochs)
+            supernet = offline.train(supernet, distilling, name="distilled", method=Method(work.distil))
+            by_labels = offline.pretraining.but(epochs=self.params.path_epochs)
+            supernet = offline.train(supernet, by_labels, name="supernet", method=Method(work.train_paths))
         self._supernet = supernet
         return backbone
 

@@ -75,6 +75,7 @@ class Supernet(nn.Module):
         _freeze(backbone)
         self.branches = nn.ModuleList(nn.ModuleList(branches_of(block, branching)) for block in blocks)
         self._seen: dict[tuple[int, str], Tensor] = {}
+        self._taken: Choice | None = None
         for place, block in enumerate(blocks):
             parent = backbone.get_submodule(block.parent)
             parent.get_submodule(block.children[0]).register_forward_pre_hook(self._entering(place))
@@ -95,6 +96,17 @@ class Supernet(nn.Module):
         apart = self._distance()
         self._seen.clear()
         return apart
+
+    def along(self, x: Tensor, choice: Choice) -> Tensor:
+        """Return the logits of a path: branches take their blocks' places, the rest is the frozen backbone's."""
+        self.backbone.eval()
+        self._taken = choice
+        try:
+            logits: Tensor = self.backbone(x)
+        finally:
+            self._taken = None
+            self._seen.clear()
+        return logits
 
     def _run(self, x: Tensor) -> Tensor:
         self.backbone.eval()
@@ -117,9 +129,17 @@ class Supernet(nn.Module):
 
         return hook
 
-    def _leaving(self, place: int) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._seen[place, "out"] = output.clone()
+    def _leaving(self, place: int) -> Callable[[nn.Module, Any, Any], Tensor | None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
+            if self._taken is None:
+                self._seen[place, "out"] = output.clone()
+                return None
+            if not (chosen := self._taken[place]):
+                return None
+            branches = self.branches[place]
+            assert isinstance(branches, nn.ModuleList)
+            replaced: Tensor = branches[chosen - 1](self._seen[place, "in"])
+            return replaced
 
         return hook
 

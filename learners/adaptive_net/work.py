@@ -1,13 +1,15 @@
-"""AdaptiveNet's arithmetic as jobs: distilling branches block by block, cutting paths."""
+"""AdaptiveNet's arithmetic as jobs: distilling branches block by block, training paths, cutting them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from edgesim import job
 from edgesim.jobs.arithmetic import Batch, Trained, bench, descend, make_optimizer
 from edgesim.models import Architecture, State, layout
+from edgesim.seeds import stream_seed
 
 from ..eclm.network import blocks_of
 from .architectures import Choice
@@ -64,6 +66,61 @@ def distil(
         seed=seed,
         loss=loss,
     )
+
+
+@job(depends=_CODE)
+def train_paths(
+    state: State | Trained,
+    *views: Batch,
+    architecture: Architecture,
+    epochs: int,
+    batch_size: int,
+    accumulate: int,
+    learning_rate: float,
+    optimizer: str,
+    seed: int,
+) -> Trained:
+    """Train the branches of a supernet by labels, each batch along a path drawn at random; the backbone stays frozen.
+
+    A path takes at least one branch. The parameters are those of ``edgesim.jobs.arithmetic.train``.
+    """
+    x, y = (torch.cat(parts) for parts in zip(*views, strict=True))
+    if not len(x) or not epochs:
+        return Trained(_weights(state), float("nan"), 0)
+    random = torch.Generator().manual_seed(stream_seed(seed, "paths"))
+
+    def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        assert isinstance(module, Supernet)
+        return functional.cross_entropy(module.along(x, _drawn(module, random)), y)
+
+    tool = bench(architecture)
+    tool.load(_weights(state))
+    parameters = tool.train()
+    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
+    return descend(
+        tool,
+        parameters,
+        mover.step,
+        x,
+        y,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        seed=seed,
+        loss=loss,
+    )
+
+
+def _drawn(supernet: Supernet, random: torch.Generator) -> Choice:
+    """A path that takes at least one branch."""
+    while True:
+        choice = tuple(
+            int(torch.randint(len(branches) + 1, (), generator=random))
+            for branches in supernet.branches
+            if isinstance(branches, nn.ModuleList)
+        )
+        if any(choice):
+            return choice
 
 
 @job(depends=_CODE)
