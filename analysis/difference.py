@@ -27,7 +27,7 @@ SHOWN = tuple(f"{name[:-2]}_mean_s" if METRICS[name].over == "median" else name 
 NOT_THERE = "not there"
 """Stands for a key that only one of two documents has."""
 
-_SETTINGS = ("status", "seeds", "timing_only", "threads_per_job", "cpu_capability")
+_SETTINGS = ("status", "seeds", "timing_only", "threads_per_job", "cpu_capability", "device")
 _COLUMNS = [
     *("learner", "metric", "unit", "better", "old", "new"),
     *("difference", "low", "high", "pairs", "verdict"),

@@ -2,12 +2,13 @@
 
     python benchmarks/fusion.py                 prints what it measures
     python benchmarks/fusion.py --write         and writes the table
+    python benchmarks/fusion.py --device cuda   measures on a GPU; --write keeps what the table says of CPUs
 
 For each shape, K jobs are computed one after the other and side by side, in turns, on one thread; the figure is the
-median over the turns of the ratio of processor times. A class is fused where ten jobs together are at least 1.2 times
-as fast as alone, and a job that comes alone is not more than 2.5 times as slow for it. Fully connected networks stand
-side by side as in ``edgesim.jobs.stacked``; convolutional ones by ``torch.func.vmap`` over stacked parameters, which is
-here to be measured and nowhere else.
+median over the turns of the ratio of processor times, of wall times on a GPU. A class is fused where ten jobs together
+are at least 1.2 times as fast as alone, and a job that comes alone is not more than 2.5 times as slow for it. Fully
+connected networks stand side by side as in ``edgesim.jobs.stacked``; convolutional ones by ``torch.func.vmap`` over
+stacked parameters, which is here to be measured and nowhere else.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional
 
-from edgesim.jobs import cpu_capability, shapes, stacked
+from edgesim.jobs import cpu_capability, placement, shapes, stacked
 from edgesim.jobs.arithmetic import evaluate, initialise, train
 from edgesim.models import Architecture, instantiate
 
@@ -68,15 +69,16 @@ def samples(architecture: Architecture, number: int) -> tuple[Tensor, Tensor]:
 def ratio(alone: Callable[[], object], together: Callable[[], object], turns: int) -> float:
     """How many times faster the second is."""
     alone(), together()
+    clock = time.process_time if placement.current().type == "cpu" else time.perf_counter  # results wait for the GPU
     ratios = []
     for _ in range(turns):
         seconds = []
         for program in (alone, together):
-            began, repeats = time.process_time(), 0
-            while time.process_time() - began < 0.02 or not repeats:
+            began, repeats = clock(), 0
+            while clock() - began < 0.02 or not repeats:
                 program()
                 repeats += 1
-            seconds.append((time.process_time() - began) / repeats)
+            seconds.append((clock() - began) / repeats)
         ratios.append(seconds[0] / seconds[1])
     return statistics.median(ratios)
 
@@ -131,11 +133,12 @@ def by_vmap(architecture: Architecture, count: int, turns: int) -> float:
 
 def measure(turns: int) -> dict[str, dict[str, Any]]:
     classes: dict[str, dict[str, Any]] = {}
+    kind = placement.current().type
 
     def note(shape: str, architecture: Architecture, gains: Sequence[float], eligible: bool) -> None:
         by_count = dict(zip(map(str, COUNTS), [round(gain, 2) for gain in gains], strict=True))
         fused = eligible and gains[1] >= LEAST_GAIN and gains[0] * MOST_LOSS >= 1
-        classes[shape] = {"cpu": {"fused": fused, "speed_up": by_count, "measured_on": architecture.key}}
+        classes[shape] = {kind: {"fused": fused, "speed_up": by_count, "measured_on": architecture.key}}
         print(f"{shape:<18} {by_count}  {'fused' if fused else 'alone'}   {architecture.key}", flush=True)
 
     for architecture, batch_size in TRAINED:
@@ -149,7 +152,7 @@ def measure(turns: int) -> dict[str, dict[str, Any]]:
             gains,
             eligible=True,
         )
-    for architecture in CONVOLUTIONAL:
+    for architecture in CONVOLUTIONAL if kind == "cpu" else ():
         gains = [by_vmap(architecture, count, turns) for count in COUNTS]
         side = architecture.input_shape[-1]
         note(f"train cnn {side}x{side} by vmap", architecture, gains, eligible=False)
@@ -159,16 +162,21 @@ def measure(turns: int) -> dict[str, dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--write", action="store_true", help=f"write {TABLE.name}")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    machine = f"{cpu_capability()}, {platform.system()}, torch {torch.__version__}, one thread"
+    where = placement.find(options.device)
+    machine = f"{where.name or cpu_capability()}, {platform.system()}, torch {torch.__version__}, one thread"
     print(machine)
-    found = {
-        "measured": f"{machine}; {SAMPLES} samples a job, one epoch; jobs in a batch: times as fast as alone",
-        "classes": measure(options.turns),
-    }
+    with placement.on(where.device):
+        classes = measure(options.turns)
     if options.write:
+        found: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+        told = f"{machine}; {SAMPLES} samples a job, one epoch; jobs in a batch: times as fast as alone"
+        found["measured"][where.kind] = told
+        for shape, devices in classes.items():
+            found["classes"].setdefault(shape, {}).update(devices)
         TABLE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

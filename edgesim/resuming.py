@@ -6,11 +6,13 @@ What is not in the journal is computed; the tables end as those of a run that wa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .keeping import Keeping
+from .placing import placed, placement_of
 from .run_folder import FORMAT, RunFolder, differences
 from .simulation import Ready, choice, load_scenario, prepare, simulate
 from .tables import read_manifest
@@ -35,6 +37,7 @@ def resume(
     executor: str | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    device: str | None = None,
 ) -> Path:
     """Go on with a run. One that is done is left as it is.
 
@@ -46,6 +49,8 @@ def resume(
         What the folder must be a run of, as in ``run``; by default whatever it is a run of.
     allow_code, journal_bytes, cache, on_progress, executor, workers, ray_address
         As in ``run``.
+    device
+        The one that the run was begun with, where it was given then; ``scenario`` says nothing of it.
 
     Returns
     -------
@@ -65,19 +70,19 @@ def resume(
         raise UserError(f"{path} was written by another version of edgesim (format {told.get('format')})")
     if told["status"] == "done" and scenario is None:
         return path
-    ready = _ready(path, told, allow_code)
+    ready = _on(_ready(path, told, allow_code), device)
     if scenario is not None:
         wanted = prepare(
             scenario, learners=learners, seeds=seeds, timing_only=told["timing_only"], allow_code=allow_code
         )
-        _refuse_other(path, told, wanted)
+        _refuse_other(path, told, _on(wanted, device))
     elif learners is not None or seeds is not None:
         raise UserError(f"{path}: its learners and seeds are those that it was begun with")
     if told["status"] == "done":
         return path
     _refuse_other(path, told, ready)
     computing = choice(ready.scenario).but(executor, workers, ray_address)
-    _refuse_other_cpu(path, told)
+    _refuse_other_machine(path, told, ready)
     folder = RunFolder.reopen(path)
     if folder.manifest["status"] == "done":  # another process finished it just now
         folder.leave()
@@ -118,10 +123,17 @@ def _refuse_other(path: Path, told: dict[str, Any], ready: Ready) -> None:
         raise UserError(f"{path} cannot be resumed as this run: it was begun with (then -> now)\n{lines}")
 
 
-def _refuse_other_cpu(path: Path, told: dict[str, Any]) -> None:
-    """Raise ``UserError`` where torch would give other bits on this CPU."""
+def _on(ready: Ready, device: str | None) -> Ready:
+    return replace(ready, scenario=placed(ready.scenario, device))
+
+
+def _refuse_other_machine(path: Path, told: dict[str, Any], ready: Ready) -> None:
+    """Raise ``UserError`` where torch would give other bits here."""
     from .jobs import cpu_capability
 
+    device = told.get("device")
+    if not told["timing_only"] and device is not None and device != (here := str(placement_of(ready.scenario))):
+        raise UserError(f"{path} was begun on another device: {device} -> {here}; results would differ")
     before = told.get("cpu_capability")  # missing where the run ended before torch was imported
     if before is not None and before != cpu_capability():
         raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from .errors import NeedsValues, UserError
 from .keeping import Keeping, Kept
 from .learner import Learner, LearnerEntry, LearnerParams, discover, installed_params, load_learner
+from .placing import placed, placement_of
 from .progress import Progress, Reporter
 from .run_folder import RunFolder
 from .scenario import LearnerSpec, Scenario, load
@@ -21,7 +22,7 @@ from .scenario.findings import did_you_mean
 from .stage import Stage, patient_collector
 
 if TYPE_CHECKING:
-    from .jobs import Choice, Plane
+    from .jobs import Choice, Placement, Plane
 
 
 def load_scenario(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
@@ -56,6 +57,7 @@ def run(
     executor: str | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    device: str | None = None,
 ) -> Path:
     """Simulate a scenario under every chosen learner and seed.
 
@@ -85,6 +87,9 @@ def run(
         says. The tables do not depend on it.
     ray_address
         Of a Ray cluster that runs already; by default one is started here.
+    device
+        PyTorch's device that jobs compute on, ``cpu``, ``cuda``, ``cuda:N`` or ``auto``; by default as the scenario
+        says. Other devices give other bits.
 
     Returns
     -------
@@ -100,6 +105,9 @@ def run(
         ``edgesim.resume`` goes on from there.
     """
     ready = prepare(scenario, learners=learners, seeds=seeds, timing_only=timing_only, allow_code=allow_code)
+    if not timing_only:
+        ready = replace(ready, scenario=placed(ready.scenario, device))
+        placement_of(ready.scenario, None if isinstance(scenario, Scenario) else Path(scenario))
     computing = choice(ready.scenario).but(executor, workers, ray_address)
     folder = RunFolder.create(out, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
     with folder.running():
@@ -255,13 +263,14 @@ def simulate(
     ``computing`` is where jobs run, by default as the scenario says; ``plane`` what runs them, by default one of its
     own, which keeps results as ``keeping`` says, by default in a journal in ``folder``.
     """
-    from .jobs import cpu_capability
+    from .jobs import CPU, cpu_capability
     from .models import weight_bytes
     from .tables import TableWriter
     from .world import draw_environment, load_data
 
     reporter = None if on_progress is None else Reporter(on_progress, len(seeds) * len(cast))
-    folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability())
+    placement = CPU if timing_only or plane is not None else placement_of(scenario)
+    folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability(), device=str(placement))
     writer = TableWriter(folder.path, timing_only=timing_only, watch=folder.watch)
     dataset = load_data(scenario)
     own = plane is None
@@ -270,7 +279,7 @@ def simulate(
         computing = computing or choice(scenario)
         if not timing_only:
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
-        plane = _plane(folder, scenario, computing, timing_only, kept, reporter)
+        plane = _plane(folder, scenario, computing, placement, timing_only, kept, reporter)
     stage = Stage(folder, plane, writer, reporter)
     with _closing(plane) if own else contextlib.nullcontext(), patient_collector():
         for seed in seeds:
@@ -295,6 +304,7 @@ def _plane(
     folder: RunFolder,
     scenario: Scenario,
     computing: Choice,
+    placement: Placement,
     timing_only: bool,
     kept: Kept | None,
     reporter: Reporter | None,
@@ -304,7 +314,7 @@ def _plane(
     if timing_only:
         return TimingPlane()
     return WorkPlane(
-        computing.make(scenario.work.threads_per_job),
+        computing.make(scenario.work.threads_per_job, placement),
         memory_bytes=int(scenario.work.memory),
         on_done=None if reporter is None else reporter.tick,
         store=None if kept is None else kept.store,

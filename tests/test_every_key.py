@@ -48,6 +48,7 @@ TOLD = {
     "Work.executor": None,
     "Work.workers": None,
     "Work.memory": None,
+    "Work.device": "work.device: found cuda",
     "NpzData.class_names": "missing",
     "NpzData.remap_labels": "must be the whole numbers",
     "ImageData.path": "there is no folder",

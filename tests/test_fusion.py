@@ -210,7 +210,17 @@ def test_the_table_fuses_nothing_but_what_these_tests_are_about() -> None:
         assert shape.split()[1] == "mlp"
         assert measured["speed_up"]["10"] >= 1.2
     assert not any("cnn" in shape for shape in fused)
-    assert all(set(devices) == {"cpu"} for devices in shapes.table()["classes"].values())
+    assert all(set(devices) <= {"cpu", "cuda"} for devices in shapes.table()["classes"].values())
+
+
+def test_on_cuda_nearly_all_fully_connected_networks_are_fused_and_nothing_else() -> None:
+    classes = shapes.table()["classes"]
+    fused = {shape for shape, devices in classes.items() if devices.get("cuda", {}).get("fused")}
+    assert all(shape.split()[1] == "mlp" for shape in fused)
+    assert fused > {shape for shape, devices in classes.items() if devices["cpu"]["fused"]}
+    wide = Architecture.of("mlp", {"hidden": [1024, 256]}, input_shape=(784,), classes=10)
+    assert shapes.training_path(how(wide, batch_size=32), "cpu") == shapes.SEQUENTIAL
+    assert shapes.training_path(how(wide, batch_size=32), "cuda") == shapes.STACKED
 
 
 # Elements that cannot be computed

@@ -20,6 +20,7 @@ FLOORS = {
     "edgesim.stage": 3,
     "edgesim.progress": 3,
     "edgesim.run_folder": 3,
+    "edgesim.placing": 3,
     "edgesim.resuming": 3,
     "edgesim.keeping": 3,
     "edgesim.sweeps": 3,

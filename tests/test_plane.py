@@ -16,6 +16,7 @@ import torch
 
 from edgesim.errors import NeedsValues, WorkFailure
 from edgesim.jobs import (
+    CPU,
     Calls,
     Handle,
     InlineExecutor,
@@ -98,6 +99,7 @@ class Hungry:
     """An executor that takes many calls at a time and finishes them in the wrong order."""
 
     threads_per_job = 1
+    placement = CPU
     workers = 2
 
     def __init__(self, slots: int) -> None:

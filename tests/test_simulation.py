@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import edgesim
 from edgesim import Event, Learner, LearnerFailure, NeedsValues, UserError, VerbFailure, WorkFailure, World
-from edgesim.jobs import InlineExecutor, WorkPlane, job
+from edgesim.jobs import CPU, InlineExecutor, WorkPlane, job
 from edgesim.run_folder import RunFolder
 from edgesim.scenario import Scenario
 from edgesim.simulation import simulate
@@ -97,6 +97,7 @@ class SlowExecutor:
     slots = 3
     workers = 2
     threads_per_job = 1
+    placement = CPU
 
     def __init__(self) -> None:
         self._inline = InlineExecutor()

@@ -79,7 +79,7 @@ def _versions(run: Run) -> Markup:
         for manifest in run.manifests
     )
     machine = _different(
-        f"{manifest['threads_per_job']} torch thread a job, {manifest['cpu_capability']}"
+        f"{manifest['threads_per_job']} torch thread a job, {manifest['cpu_capability']}{_gpu(manifest)}"
         for manifest in run.manifests
         if manifest.keys() >= {"threads_per_job", "cpu_capability"}
     )
@@ -92,6 +92,11 @@ def _versions(run: Run) -> Markup:
     on = f" (here: {'; '.join(machine)})" if machine else ""
     promise = f"Equal scenario, seeds, versions and CPU capability{on} give equal numbers, to the bit."
     return join([*notes, element("p", promise)])
+
+
+def _gpu(manifest: dict[str, Any]) -> str:
+    device = str(manifest.get("device", "cpu"))
+    return "" if device == "cpu" else f", on {device}"
 
 
 def _different(texts: Iterable[str]) -> list[str]:

@@ -71,6 +71,14 @@ def run(
     ray_address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster that runs already; by default one starts here.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What training is computed on: cpu, cuda, cuda:N, or auto for CUDA where there is any. "
+            "By default as the scenario says. Other devices give other last digits.",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -105,6 +113,7 @@ def run(
         executor,
         workers,
         ray_address,
+        device,
         watch,
         quiet,
     )
@@ -117,6 +126,11 @@ def run(
     names = [scenario.name for scenario in loaded]
     if out is not None and len(set(names)) < len(names):
         raise UserError(f"--out {out}: two scenarios have the same name, and their run folders would be the same")
+    if device is None and not timing_only:
+        from edgesim.placing import placement_of
+
+        for file, scenario in zip(scenarios, loaded, strict=True):
+            placement_of(scenario, file, set_ or ())
     for scenario in loaded:
         _run_one(scenario, _folder(out, scenario.name, alone=len(loaded) == 1), how)
 
@@ -134,6 +148,7 @@ class _How:
     executor: str | None
     workers: int | None
     ray_address: str | None
+    device: str | None
     watch: bool
     quiet: bool
 
@@ -220,6 +235,7 @@ def _run_one(scenario: Scenario, folder: Path, how: _How) -> None:
             executor=how.executor,
             workers=how.workers,
             ray_address=how.ray_address,
+            device=how.device,
         )
 
     _watched(run, scenario, folder, how)
@@ -253,6 +269,7 @@ def _resume(folder: Path, scenarios: Sequence[Path], overrides: Sequence[str], o
             executor=how.executor,
             workers=how.workers,
             ray_address=how.ray_address,
+            device=how.device,
         )
 
     shown = load_all([folder / "scenario.yaml"], ())[0] if how.watch else None
@@ -324,6 +341,8 @@ def _show(folder: Path) -> None:
     if "computing" in facts:
         computing = facts["computing"]
         where = "in this process" if computing["executor"] == "inline" else f"in {computing['workers']} processes"
+        if facts.get("device", "cpu") != "cpu":
+            where += f" on {facts['device']}"
         typer.echo(f"\nTrained {where}, with room for {bytes_text(computing['memory_bytes'])} of models and results.")
     for damage in facts.get("journal_damage", ()):
         complain(f"the journal was damaged, and what it had lost was computed again: {damage}")

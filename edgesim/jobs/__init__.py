@@ -12,12 +12,14 @@ from .function import Fused, JobFunction, job
 from .handle import Handle, Label
 from .keys import cpu_capability
 from .overflow import Overflow
+from .placement import CPU, Placement
 from .plane import Plane, TimingPlane
 from .processes import ProcessExecutor
 from .work_plane import WorkPlane
 from .work_plane import inline_plane as InlinePlane  # read as the class it stands for
 
 __all__ = [
+    "CPU",
     "Call",
     "Calls",
     "Choice",
@@ -30,6 +32,7 @@ __all__ = [
     "Label",
     "Outcome",
     "Overflow",
+    "Placement",
     "Plane",
     "ProcessExecutor",
     "Raised",

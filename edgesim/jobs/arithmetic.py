@@ -46,6 +46,7 @@ _CODE = (
     "edgesim.jobs.batching",
     "edgesim.jobs.bench",
     "edgesim.jobs.optimizers",
+    "edgesim.jobs.placement",
     "edgesim.jobs.shapes",
     "edgesim.jobs.stacked",
     "edgesim.jobs.stacked_optimizers",
@@ -148,22 +149,23 @@ def descend(
     step
         Moves the parameters by their gradients.
     x, y
-        Samples (sample, ...) and labels (sample,), at least one.
+        Samples (sample, ...) and labels (sample,), at least one; put where the network is.
     epochs, batch_size, accumulate, seed
         See :func:`train`.
     loss
         Mean loss of a batch.
     """
-    shuffler = torch.Generator().manual_seed(seed)
+    x, y = tool.put(x), tool.put(y)
+    shuffler = torch.Generator().manual_seed(seed)  # on the CPU, so that every device shuffles alike
     norms = tool.moving_norms()
     micro = micro_batch(batch_size, accumulate)
     samples = x.shape[0]
     cut = batches(samples, batch_size)
     steps, total = 0, 0.0
-    with torch.enable_grad(), seeded_torch(stream_seed(seed, "dropout")):
+    with torch.enable_grad(), seeded_torch(stream_seed(seed, "dropout"), tool.device):
         for _ in range(epochs):
             total = 0.0
-            order = torch.randperm(samples, generator=shuffler)
+            order = tool.put(torch.randperm(samples, generator=shuffler))
             for start, stop in cut:
                 chosen = order[start:stop]
                 gradients, batch_loss = _gradients(tool.module, norms, parameters, x[chosen], y[chosen], micro, loss)
@@ -231,11 +233,11 @@ def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) 
     tool.evaluate()
     correct, samples = 0, 0
     loss_sum = 0.0
-    with torch.inference_mode(), seeded_torch(0):  # evaluation draws nothing; a user's network might
+    with torch.inference_mode(), seeded_torch(0, tool.device):  # it draws nothing; a user's network might
         for x, y in views:
             for start in range(0, len(x), EVALUATION_ROWS):
-                labels = y[start : start + EVALUATION_ROWS]
-                logits = tool.module(x[start : start + EVALUATION_ROWS])  # (sample, class)
+                labels = tool.put(y[start : start + EVALUATION_ROWS])
+                logits = tool.module(tool.put(x[start : start + EVALUATION_ROWS]))  # (sample, class)
                 loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
                 correct += int((logits.argmax(1) == labels).sum())
                 samples += len(labels)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models import Architecture, State, instantiate, named_tensors, set_trainable
+from . import placement
 
 Batch = tuple[Tensor, Tensor]
 """Samples as a job gets them: features float32 (sample, ...), labels int64 (sample,)."""
@@ -27,11 +28,14 @@ class Bench:
     Attributes
     ----------
     module
-        The network, on the CPU.
+        The network, on ``device``.
+    device
+        Where it computes; weights come from the CPU and go back there.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
-        self.module = instantiate(architecture, seed=0)
+    def __init__(self, architecture: Architecture, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.module = instantiate(architecture, seed=0).to(self.device)
         named = dict(named_tensors(self.module))
         self._names = list(named)
         self._tensors = list(named.values())
@@ -61,8 +65,14 @@ class Bench:
 
     def state(self) -> State:
         """Copy weights out."""
+        if self.device.type != "cpu":
+            return {name: tensor.detach().cpu() for name, tensor in zip(self._names, self._tensors, strict=True)}
         with torch.no_grad():
             return {name: tensor.clone() for name, tensor in zip(self._names, self._tensors, strict=True)}
+
+    def put(self, tensor: Tensor) -> Tensor:
+        """Return samples or labels where the network is; themselves, if they are there."""
+        return tensor.to(self.device)
 
     def train(self, trainable: Sequence[str] | None = None) -> list[Tensor]:
         """Go into train mode and return the parameters to train; see ``set_trainable``."""
@@ -86,13 +96,13 @@ class Bench:
 
 
 @lru_cache(maxsize=_KEPT)
-def _bench(architecture: Architecture, thread: int) -> Bench:
-    return Bench(architecture)
+def _bench(architecture: Architecture, device: str, thread: int) -> Bench:
+    return Bench(architecture, device)
 
 
 def bench(architecture: Architecture) -> Bench:
-    """The bench of this thread for a network; the last 16 are kept."""
-    return _bench(architecture, threading.get_ident())
+    """The bench of this thread for a network, where the job of this thread computes; the last 16 are kept."""
+    return _bench(architecture, str(placement.current()), threading.get_ident())
 
 
 def is_finite(tensors: Sequence[Tensor]) -> bool:

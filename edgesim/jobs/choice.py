@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from ..errors import UserError
 from .executors import Executor, InlineExecutor
+from .placement import CPU, Placement
 
 ExecutorName = Literal["inline", "processes", "ray"]
 EXECUTORS: tuple[ExecutorName, ...] = get_args(ExecutorName)
@@ -49,17 +50,17 @@ class Choice:
             raise UserError(f"--ray-address: the executor is {name}; choose --executor ray")
         return Choice(name, count, ray_address or self.ray_address)
 
-    def make(self, threads_per_job: int) -> Executor:
-        """Start the executor; whoever does closes it."""
+    def make(self, threads_per_job: int, placement: Placement = CPU) -> Executor:
+        """Start the executor, whose jobs compute on a device of PyTorch's; whoever does closes it."""
         if self.executor == "inline":
-            return InlineExecutor(threads_per_job)
+            return InlineExecutor(threads_per_job, placement=placement)
         if self.executor == "ray":
             from .ray_executor import RayExecutor
 
-            return RayExecutor(self.count, threads_per_job, self.ray_address)
+            return RayExecutor(self.count, threads_per_job, self.ray_address, placement)
         from .processes import ProcessExecutor
 
-        return ProcessExecutor(self.count, threads_per_job)
+        return ProcessExecutor(self.count, threads_per_job, placement)
 
     @property
     def count(self) -> int:

@@ -7,8 +7,10 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from . import placement
 from .function import Element, JobFunction
 from .keys import SEQUENTIAL
+from .placement import CPU, Placement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +94,8 @@ class Executor(Protocol):
     ----------
     threads_per_job
         How many torch threads each call has.
+    placement
+        The device of PyTorch's that calls compute on.
     slots
         How many batches it is worth having under way at a time, at least 1.
     workers
@@ -100,6 +104,9 @@ class Executor(Protocol):
 
     @property
     def threads_per_job(self) -> int: ...  # noqa: D102
+
+    @property
+    def placement(self) -> Placement: ...  # noqa: D102
 
     @property
     def slots(self) -> int: ...  # noqa: D102
@@ -130,15 +137,20 @@ class InlineExecutor:
         Torch threads, at least 1; the process's own number is restored after each calls.
     view_cache_bytes
         How many bytes of materialised views to keep for the next call that reads the same.
+    placement
+        The device of PyTorch's that jobs compute on, but for light ones, which stay on the CPU.
     """
 
     slots = 1
     workers = 1
 
-    def __init__(self, threads_per_job: int = 1, view_cache_bytes: int = VIEW_CACHE_BYTES) -> None:
+    def __init__(
+        self, threads_per_job: int = 1, view_cache_bytes: int = VIEW_CACHE_BYTES, placement: Placement = CPU
+    ) -> None:
         if threads_per_job < 1:
             raise ValueError(f"a job runs on at least one thread, not {threads_per_job}")
         self.threads_per_job = threads_per_job
+        self.placement = placement
         self._views = ViewCache(view_cache_bytes)
         self._waiting: deque[tuple[int, Calls]] = deque()
 
@@ -149,7 +161,7 @@ class InlineExecutor:
     def finish(self) -> tuple[int, list[Outcome]]:
         """See ``Executor``."""
         ticket, calls = self._waiting.popleft()
-        return ticket, run(calls, self.threads_per_job, self._views)
+        return ticket, run(calls, self.threads_per_job, self._views, self.placement.device)
 
     def abandon(self) -> None:
         """See ``Executor``."""
@@ -159,20 +171,29 @@ class InlineExecutor:
         """See ``Executor``; there is nothing to give back."""
 
 
-def run(calls: Calls, threads: int, views: ViewCache) -> list[Outcome]:
-    """Compute a batch on ``threads`` torch threads; only what is not an ``Exception`` (Ctrl-C) passes through."""
+def run(calls: Calls, threads: int, views: ViewCache, device: str = "cpu") -> list[Outcome]:
+    """Compute a batch on ``threads`` torch threads and on a device; only what is not an ``Exception`` (Ctrl-C) passes
+    through."""
     import torch
 
     before = torch.get_num_threads()
     if before != threads:
         torch.set_num_threads(threads)
     try:
-        if calls.path == SEQUENTIAL:
-            return [_run_alone(calls, call, views) for call in calls.each]
-        return _run_fused(calls, views)
+        if device == "cpu" or calls.function.light:
+            return _run(calls, views)
+        with placement.on(device):
+            outcomes = _run(calls, views)
+            return [Returned(placement.back(it.value)) if isinstance(it, Returned) else it for it in outcomes]
     finally:
         if before != threads:
             torch.set_num_threads(before)
+
+
+def _run(calls: Calls, views: ViewCache) -> list[Outcome]:
+    if calls.path == SEQUENTIAL:
+        return [_run_alone(calls, call, views) for call in calls.each]
+    return _run_fused(calls, views)
 
 
 def _run_alone(calls: Calls, call: Call, views: ViewCache) -> Outcome:

@@ -26,7 +26,8 @@ class Fused:
     Attributes
     ----------
     path
-        Of the parameters: the path of such calls, :data:`~edgesim.jobs.keys.SEQUENTIAL` where they are not fused.
+        Of the parameters and a kind of device (``cpu``, ``cuda``): the path of such calls,
+        :data:`~edgesim.jobs.keys.SEQUENTIAL` where they are not fused.
         Parameters of a fused call are hashable. It depends on nothing else but committed tables.
     run
         Computes a batch: ``run(elements, **parameters)`` gives for each element what the function would have
@@ -36,7 +37,7 @@ class Fused:
         Of the parameters: whether a batch costs less than handing it to another process.
     """
 
-    path: Callable[[Mapping[str, Any]], str]
+    path: Callable[[Mapping[str, Any], str], str]
     run: Callable[..., list[Any]]
     light: Callable[[Mapping[str, Any]], bool]
 
@@ -112,9 +113,9 @@ class JobFunction(Generic[P, R]):
     def __reduce__(self) -> str:
         return self.__qualname__  # found again under its own name, which is this object
 
-    def path(self, params: Mapping[str, Any]) -> str:
-        """How a call with these parameters is computed where batches are allowed."""
-        return SEQUENTIAL if self.fused is None else self.fused.path(params)
+    def path(self, params: Mapping[str, Any], device: str = "cpu") -> str:
+        """How a call with these parameters is computed on a kind of device where batches are allowed."""
+        return SEQUENTIAL if self.fused is None else self.fused.path(params, device)
 
     def is_light(self, path: str, params: Mapping[str, Any]) -> bool:
         """Whether calls with these parameters, on this path, cost less than handing them to another process."""

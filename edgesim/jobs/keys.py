@@ -36,10 +36,11 @@ class ResultKey(str):
 
 
 @cache
-def environment(threads_per_job: int) -> str:
-    """Everything outside a job that its bits may depend on: versions, threads, what the CPU can do."""
+def environment(threads_per_job: int, device: str = "cpu") -> str:
+    """Everything outside a job that its bits may depend on: versions, threads, what the CPU can do, and which device of
+    PyTorch's computes."""
     versions = {name: version(name) for name in ("edgesim", "numpy", "torch", "torchvision")}
-    return json.dumps({**versions, "threads": threads_per_job, "cpu": cpu_capability()})
+    return json.dumps({**versions, "threads": threads_per_job, "cpu": cpu_capability(), "device": device})
 
 
 def cpu_capability() -> str:

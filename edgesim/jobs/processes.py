@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ..errors import EdgesimError
 from .executors import VIEW_CACHE_BYTES, Calls, InlineExecutor, Outcome, Raised, ViewCache, run
+from .placement import CPU, Placement
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -52,15 +53,18 @@ class ProcessExecutor:
         Processes, at least 1.
     threads_per_job
         Torch threads of each, at least 1.
+    placement
+        The device of PyTorch's that jobs of all processes compute on.
     """
 
-    def __init__(self, workers: int, threads_per_job: int = 1) -> None:
+    def __init__(self, workers: int, threads_per_job: int = 1, placement: Placement = CPU) -> None:
         if workers < 1:
             raise ValueError(f"jobs run in at least one process, not {workers}")
         self.workers = workers
         self.slots = workers * (1 + AHEAD)
         self.threads_per_job = threads_per_job
-        self._here = InlineExecutor(threads_per_job)
+        self.placement = placement
+        self._here = InlineExecutor(threads_per_job, placement=placement)
         self._folder = DatasetFolder()
         self._finished: deque[tuple[int, list[Outcome]]] = deque()
         self._under_way: dict[Future[bytes], tuple[int, Calls, bytes]] = {}
@@ -127,7 +131,8 @@ class ProcessExecutor:
         )
 
     def _submit(self, packed: bytes) -> Future[bytes]:
-        future: Future[bytes] = self._pool.submit(_work, packed, str(self._folder.path), self.threads_per_job)
+        how = str(self._folder.path), self.threads_per_job, self.placement.device
+        future: Future[bytes] = self._pool.submit(_work, packed, *how)
         return future
 
     def _repeat_alone(self) -> None:
@@ -205,12 +210,12 @@ def _nothing() -> None:
     """A task that only makes a worker start."""
 
 
-def _work(packed: bytes, folder: str, threads: int) -> bytes:
+def _work(packed: bytes, folder: str, threads: int, device: str) -> bytes:
     """Compute a batch, in a worker."""
     from .wire import pack_outcomes, unpack_calls
 
     calls = unpack_calls(packed, lambda fingerprint: _dataset(folder, fingerprint))
-    return pack_outcomes(run(calls, threads, _views()))
+    return pack_outcomes(run(calls, threads, _views(), device))
 
 
 @lru_cache(maxsize=1)

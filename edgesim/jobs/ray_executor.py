@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ..errors import UserError
 from .executors import VIEW_CACHE_BYTES, Calls, InlineExecutor, Outcome, Raised, ViewCache, run
+from .placement import CPU, Placement
 from .processes import AHEAD, WorkerDied
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class RayExecutor:
         Torch threads of each, at least 1: the CPUs that a task asks for.
     address
         Of a cluster that runs already, such as ``auto`` or ``ray://head:10001``; None to start one here.
+    placement
+        The device of PyTorch's that jobs compute on. With CUDA every task asks for a GPU, and Ray says which.
 
     Raises
     ------
@@ -42,7 +45,9 @@ class RayExecutor:
         Ray is not installed, or there is no cluster at the address.
     """
 
-    def __init__(self, workers: int, threads_per_job: int = 1, address: str | None = None) -> None:
+    def __init__(
+        self, workers: int, threads_per_job: int = 1, address: str | None = None, placement: Placement = CPU
+    ) -> None:
         try:
             import ray
         except ImportError:
@@ -50,6 +55,7 @@ class RayExecutor:
         self.workers = workers
         self.slots = workers * (1 + AHEAD)
         self.threads_per_job = threads_per_job
+        self.placement = placement
         self._ray = ray
         self._ours = not ray.is_initialized()
         if self._ours:
@@ -64,8 +70,9 @@ class RayExecutor:
                 ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **where)
             except ConnectionError as error:
                 raise UserError(f"--ray-address {address}: there is no Ray cluster: {error}") from None
-        self._task = ray.remote(_work).options(num_cpus=threads_per_job, max_retries=1)
-        self._here = InlineExecutor(threads_per_job)
+        gpus = 0 if placement.kind == "cpu" else 1
+        self._task = ray.remote(_work).options(num_cpus=threads_per_job, num_gpus=gpus, max_retries=1)
+        self._here = InlineExecutor(threads_per_job, placement=placement)
         self._datasets: dict[str, Any] = {}
         self._finished: deque[tuple[int, list[Outcome]]] = deque()
         self._under_way: dict[Any, tuple[int, Calls]] = {}
@@ -83,7 +90,9 @@ class RayExecutor:
         except Exception as error:  # something in it cannot go to another process
             self._finished.append((ticket, [Raised(error) for _ in calls.each]))
             return
-        self._under_way[self._task.remote(packed, self._datasets, self.threads_per_job)] = (ticket, calls)
+        # Ray shows a task no GPU but its own, which is its first.
+        device = "cuda:0" if self.placement.kind == "cuda" else self.placement.device
+        self._under_way[self._task.remote(packed, self._datasets, self.threads_per_job, device)] = (ticket, calls)
 
     def finish(self) -> tuple[int, list[Outcome]]:
         """See ``Executor``. Ray repeats a task whose worker dies, once."""
@@ -125,12 +134,12 @@ class RayExecutor:
 # In a worker --------------------------------------------------------------------------------------------------------
 
 
-def _work(packed: bytes, datasets: Mapping[str, Any], threads: int) -> bytes:
+def _work(packed: bytes, datasets: Mapping[str, Any], threads: int, device: str) -> bytes:
     """Compute a batch, in a worker."""
     from .wire import pack_outcomes, unpack_calls
 
     calls = unpack_calls(packed, lambda fingerprint: _dataset(fingerprint, datasets[fingerprint]))
-    return pack_outcomes(run(calls, threads, _views()))
+    return pack_outcomes(run(calls, threads, _views(), device))
 
 
 @lru_cache(maxsize=1)

@@ -19,9 +19,9 @@ def mistakes(state: State, *views: Batch, architecture: Architecture) -> list[bo
     tool.load(state)
     tool.evaluate()
     wrong: list[bool] = []
-    with torch.inference_mode(), seeded_torch(0):  # scoring draws nothing; a user's network might
+    with torch.inference_mode(), seeded_torch(0, tool.device):  # scoring draws nothing; a user's network might
         for x, y in views:
             for start in range(0, len(x), _BATCH):
-                guessed = tool.module(x[start : start + _BATCH]).argmax(1)  # (sample,)
+                guessed = tool.module(tool.put(x[start : start + _BATCH])).argmax(1).cpu()  # (sample,)
                 wrong += (guessed != y[start : start + _BATCH]).tolist()
     return wrong

@@ -1,7 +1,8 @@
 """Which jobs are computed in one batch with others: a class of shapes, looked up in a committed table.
 
 The table, ``fusion.json``, says for each class and kind of device how many times faster a batch was than its jobs one
-after the other, and what follows from it; ``benchmarks/fusion.py`` measures and proposes it. A class that is not in it
+after the other, and what follows from it; ``benchmarks/fusion.py`` measures and proposes it. What it says of CUDA is
+assumed where it says so, until it is measured. A class that is not in it
 is not fused, nor is what it measured of networks that no test has shown to keep their bits (convolutional ones).
 """
 

@@ -23,6 +23,7 @@ from ..models import Architecture, State, build
 from .batching import batches
 from .bench import Batch
 from .function import Element
+from .placement import current, put
 from .shapes import EVALUATION_ROWS
 from .stacked_optimizers import StackedOptimizer, stacked_optimizer
 from .trained import Evaluation, Trained, weights
@@ -182,20 +183,20 @@ class _Stack:
         self._biases = [_stacked([job.state[name] for job in jobs]).unsqueeze(1) for name in shape.biases]
         mover.begin([*self._weights, *self._biases], [len(job.cut) for job in jobs])
         zeros = torch.zeros(1, shape.features), torch.zeros(1, dtype=torch.int64)
-        self._x = torch.cat([*(job.x for job in jobs), zeros[0]])  # the last row fills up batches
-        self._y = torch.cat([*(job.y for job in jobs), zeros[1]])
+        self._x = put(torch.cat([*(job.x for job in jobs), zeros[0]]))  # the last row fills up batches
+        self._y = put(torch.cat([*(job.y for job in jobs), zeros[1]]))
         sizes = np.zeros((len(jobs), len(jobs[0].cut)), np.int64)
         for place, job in enumerate(jobs):
             sizes[place, : len(job.cut)] = [stop - start for start, stop in job.cut]
         self._sizes = sizes  # (job, step)
         within = np.arange(_filled(int(sizes.max()))) < sizes[:, :, None]
         shares = within / np.maximum(sizes, 1)[:, :, None]
-        self._shares = torch.from_numpy(shares.astype(np.float32))  # of a row in the mean loss: (job, step, row)
+        self._shares = put(torch.from_numpy(shares.astype(np.float32)))  # of a row in the mean loss: (job, step, row)
         self._runs = [list(_runs(sizes[:, step])) for step in range(sizes.shape[1])]
 
     def train_epoch(self, epoch: int) -> None:
         """Train every network on all of its samples once."""
-        rows = torch.from_numpy(self._shuffled())  # (job, step, row)
+        rows = put(torch.from_numpy(self._shuffled()))  # (job, step, row)
         losses = np.zeros(self._sizes.shape, np.float32)
         for step, runs in enumerate(self._runs):
             for first, last, filled in runs:
@@ -210,7 +211,7 @@ class _Stack:
 
     def results(self, epochs: int) -> Iterator[Trained]:
         """What each network has become."""
-        stacks = [*self._weights, *(bias.squeeze(1) for bias in self._biases)]
+        stacks = [stack.cpu() for stack in (*self._weights, *(bias.squeeze(1) for bias in self._biases))]
         finite = isfinite(sum(float(stack.sum()) for stack in stacks))
         names = [*self._shape.weights, *self._shape.biases]
         columns = [dict(zip(names, state, strict=True)) for state in zip(*map(torch.unbind_copy, stacks), strict=True)]
@@ -244,7 +245,7 @@ class _Stack:
         logits = torch.baddbmm(biases[-1].transpose(1, 2), weights[-1], activations[-1].transpose(1, 2))
         log_probabilities = logits.log_softmax(1)
         picked = log_probabilities.gather(1, y)
-        losses: npt.NDArray[np.float32] = -(picked * shares).squeeze(1).numpy().sum(1)
+        losses: npt.NDArray[np.float32] = -(picked * shares).squeeze(1).cpu().numpy().sum(1)
         if not np.isfinite(losses).all():
             self._stop(run, losses, epoch, step)
         slope = log_probabilities.exp_()  # of the mean loss by the logits
@@ -275,15 +276,15 @@ class _Stack:
     def _state(self, place: int) -> State:
         state: State = {}
         for number, (weight, bias) in enumerate(zip(self._shape.weights, self._shape.biases, strict=True)):
-            state[weight] = self._weights[number][place].clone()
-            state[bias] = self._biases[number][place, 0].clone()
+            state[weight] = self._weights[number][place].to("cpu", copy=True)
+            state[bias] = self._biases[number][place, 0].to("cpu", copy=True)
         return state
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     if all(tensor is tensors[0] for tensor in tensors):
-        return tensors[0].expand(len(tensors), *tensors[0].shape).clone()
-    return torch.stack(list(tensors))
+        return put(tensors[0]).expand(len(tensors), *tensors[0].shape).clone()
+    return put(torch.stack(list(tensors)))
 
 
 def _filled(rows: int) -> int:
@@ -302,8 +303,9 @@ def _runs(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
 
 # Evaluation ---------------------------------------------------------------------------------------------------------
 
-_ROWS_AT_A_TIME = 2048
-"""Samples that go through networks side by side at a time, so that they stay in the CPU's caches."""
+_ROWS_AT_A_TIME = {"cpu": 2048, "cuda": 65536}
+"""Samples that go through networks side by side at a time: on a CPU so that they stay in its caches, on CUDA so that
+they fit into its memory."""
 
 
 @dataclass(slots=True)
@@ -328,8 +330,9 @@ def evaluate(elements: Sequence[Element], *, architecture: Architecture) -> list
                 part = _Part(given.place, given.state, x[rows].flatten(1), y[rows])
                 parts.setdefault(_filled(part.y.shape[0]), []).append(part)
     with torch.inference_mode():
+        rows_at_a_time = _ROWS_AT_A_TIME.get(current().type, 1)
         for filled, alike in parts.items():
-            at_a_time = max(1, _ROWS_AT_A_TIME // filled)
+            at_a_time = max(1, rows_at_a_time // filled)
             for first in range(0, len(alike), at_a_time):
                 some = alike[first : first + at_a_time]
                 for part, correct, loss_sum in zip(some, *_scores(shape, some, filled), strict=True):
@@ -346,7 +349,7 @@ def _scores(shape: Layout, parts: Sequence[_Part], rows: int) -> tuple[list[int]
     zeros = torch.zeros(rows, shape.features), torch.full((rows,), -1)
     x = torch.cat([tensor for part in parts for tensor in (part.x, zeros[0][: rows - part.y.shape[0]])])
     y = torch.cat([tensor for part in parts for tensor in (part.y, zeros[1][: rows - part.y.shape[0]])])
-    x, y = x.view(len(parts), rows, -1), y.view(len(parts), rows)
+    x, y = put(x).view(len(parts), rows, -1), put(y).view(len(parts), rows)
     for name, bias in zip(shape.weights[:-1], shape.biases[:-1], strict=True):
         weight = _side_by_side(parts, name)
         x = torch.baddbmm(_side_by_side(parts, bias).unsqueeze(1), x, weight.transpose(1, 2)).relu_()
@@ -354,12 +357,12 @@ def _scores(shape: Layout, parts: Sequence[_Part], rows: int) -> tuple[list[int]
     logits = torch.baddbmm(offset.unsqueeze(2), weight, x.transpose(1, 2))  # (part, class, row), as in training
     correct = (logits.transpose(1, 2).contiguous().argmax(2) == y).sum(1)
     losses = logits.log_softmax(1).gather(1, y.clamp(min=0).unsqueeze(1)).squeeze(1)
-    sums = -np.where((y >= 0).numpy(), losses.numpy(), 0.0).sum(1, dtype=np.float64)
-    return correct.tolist(), sums.tolist()
+    sums = -np.where((y >= 0).cpu().numpy(), losses.cpu().numpy(), 0.0).sum(1, dtype=np.float64)
+    return correct.cpu().tolist(), sums.tolist()
 
 
 def _side_by_side(parts: Sequence[_Part], name: str) -> Tensor:
     first = parts[0].state[name]
     if all(part.state[name] is first for part in parts):
-        return first.expand(len(parts), *first.shape)
-    return torch.stack([part.state[name] for part in parts])
+        return put(first).expand(len(parts), *first.shape)
+    return put(torch.stack([part.state[name] for part in parts]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .optimizers import ADAM_BETAS, ADAM_EPSILON, MOMENTUM
+from .placement import put
 
 
 class StackedOptimizer(abc.ABC):
@@ -93,8 +94,8 @@ class _Adam(StackedOptimizer):
         self._run = run
         first, second = ADAM_BETAS
         done = [epoch * steps + step + 1 for steps in self._steps[run]]  # jobs with fewer samples have made fewer
-        self._scale = torch.tensor([sqrt(1 - second**count) for count in done])[:, None, None]
-        self._rate = torch.tensor([-self._learning_rate / (1 - first**count) for count in done])[:, None, None]
+        self._scale = put(torch.tensor([sqrt(1 - second**count) for count in done]))[:, None, None]
+        self._rate = put(torch.tensor([-self._learning_rate / (1 - first**count) for count in done]))[:, None, None]
 
     def move(self, place: int, gradient: Tensor) -> None:
         parameter = self._parameters[place][self._run]

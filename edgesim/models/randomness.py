@@ -12,21 +12,25 @@ import torch
 
 
 @contextmanager
-def seeded_torch(seed: int) -> Iterator[None]:
-    """Inside, torch's global CPU generator is seeded with ``seed``; afterwards it is as it was. Takes 2
-    microseconds.
+def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Inside, torch's global CPU generator is seeded with ``seed``, and so is that of ``device`` where it is one of
+    CUDA's; afterwards they are as they were. Takes 2 microseconds on the CPU.
 
-    For what draws from that generator and takes no other: dropout, stochastic depth, ``torch.nn.init``.
-    CUDA's generators are neither read nor changed (``torch.manual_seed`` would change them). Not for several
-    threads at once: there is one global generator.
+    For what draws from such a generator and takes no other: dropout, stochastic depth, ``torch.nn.init``. A seed gives
+    one stream on the CPU and another on a CUDA device. The generators of other devices are neither read nor changed
+    (``torch.manual_seed`` would change them). Not for several threads at once: there is one generator a device.
     """
-    generator = torch.default_generator
-    state = generator.get_state()
-    generator.manual_seed(seed)
+    generators = [torch.default_generator]
+    if device is not None and device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    states = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
     try:
         yield
     finally:
-        generator.set_state(state)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from edgesim.scenario.findings import Finding, several
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]*$"
+DEVICE_PATTERN = r"^(cpu|auto|cuda(:\d{1,3})?)$"
 
 
 class Spec(BaseModel):
@@ -45,6 +46,8 @@ Weight = Annotated[float, Strict(), Ge(0), Le(1)]
 """A probability."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """What a group or a drift is called."""
+TorchDevice = Annotated[str, Field(pattern=DEVICE_PATTERN)]
+"""A device of PyTorch's: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``."""
 ClassLabel = Annotated[int, Ge(0)]
 """A class as a key of a mapping, where JSON knows text only."""
 

@@ -52,6 +52,27 @@ def load(
     return _checked(_read(FilePath(path)), FilePath(path), overrides, learner_params)
 
 
+def problem_at(
+    path: str | PathLike[str], key: str, message: str, *, overrides: Sequence[str | Override] = ()
+) -> Problem:
+    """Tell of a mistake that shows only when a scenario is run: with the place of its key in the file that was loaded.
+
+    Parameters
+    ----------
+    path, overrides
+        As they were given to :func:`load`.
+    key
+        Such as ``work.device``; names of keys only, no items of lists.
+    message
+        What is wrong.
+    """
+    document = _read(FilePath(path))
+    for override in overrides:
+        apply_override(document, Override(override) if isinstance(override, str) else override)
+    place = document.place(tuple(key.split(".")))
+    return Problem(place.file, place.line, place.column, key, message)
+
+
 def load_each(
     path: str | PathLike[str],
     variants: Iterable[Sequence[str | Override]],

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import MinLen
 from pydantic import BeforeValidator, Field, model_validator
 
-from edgesim.scenario.base import Flag, Name, PositiveWholeNumber, Spec, WholeNumber
+from edgesim.scenario.base import Flag, Name, PositiveWholeNumber, Spec, TorchDevice, WholeNumber
 from edgesim.scenario.checks import Parts, check
 from edgesim.scenario.data import Arrival, DataSpec
 from edgesim.scenario.devices import Block, Cloud, DeviceGroup, DeviceNames
@@ -51,7 +51,10 @@ class Record(Spec):
 
 
 class Work(Spec):
-    """How training is computed on this machine; changes no virtual time."""
+    """How training is computed on this machine; changes no virtual time.
+
+    Of these only ``threads_per_job`` and ``device`` change the last bits of what is learned.
+    """
 
     threads_per_job: PositiveWholeNumber = Field(default=1, description="torch threads a job computes with.")
     executor: Literal["inline", "processes", "ray"] = Field(
@@ -59,6 +62,11 @@ class Work(Spec):
     )
     workers: PositiveWholeNumber | None = Field(
         default=None, description="Processes that compute jobs; by default one a core."
+    )
+    device: TorchDevice = Field(
+        default="cpu",
+        description="PyTorch's device that jobs compute on: cpu, cuda, cuda:N, or auto for CUDA where there is any.",
+        examples=["cuda"],
     )
     memory: Bytes = Field(
         default=2 * 2**30,

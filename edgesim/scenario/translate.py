@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from edgesim.scenario.base import tags_of
+from edgesim.scenario.base import DEVICE_PATTERN, tags_of
 from edgesim.scenario.findings import Finding, Path, did_you_mean, found, in_flow
 
 _KINDS = {
@@ -136,6 +136,8 @@ def _wrong_value(kind: str, context: Mapping[str, Any], value: object, message: 
 def _pattern_in_words(pattern: str) -> str:
     if pattern.startswith("^[A-Za-z][A-Za-z0-9_-]"):
         return "a name: a letter first, then letters, digits, - and _"
+    if pattern == DEVICE_PATTERN:
+        return "a device of PyTorch's: cpu, cuda, cuda:0, ..., or auto"
     return f"the pattern {pattern}"
 
 

@@ -182,6 +182,8 @@ def enhance(
     x, y = view
     classes = architecture.classes
     task = torch.tensor(tasks) if of_samples else torch.tensor(tasks)[y]
+    tool = bench(architecture)
+    of_layers = [tool.put(target) for target in plan.targets]
 
     def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         assert isinstance(module, ModularNetwork)
@@ -189,11 +191,10 @@ def enhance(
         fit = functional.cross_entropy(module.run(x, scores), y % classes)
         apart = [
             functional.kl_div(of_layer.log_softmax(1), target[y // classes], reduction="batchmean")
-            for of_layer, target in zip(module.selector.by_layer(scores), plan.targets, strict=True)
+            for of_layer, target in zip(module.selector.by_layer(scores), of_layers, strict=True)
         ]
         return fit + weight * torch.stack(apart).mean()
 
-    tool = bench(architecture)
     tool.load(_weights(state))
     parameters = tool.train()
     mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
@@ -282,8 +283,9 @@ def _probabilities(
     tool.load(state)
     tool.evaluate()
     with torch.inference_mode():
-        cut = [tool.module(x[start : start + SCORING_BATCH]) for start in range(0, len(x), SCORING_BATCH)]
-        logits = torch.cat(cut) if cut else torch.zeros(0, sum(modules_per_layer))
+        batches = (x[start : start + SCORING_BATCH] for start in range(0, len(x), SCORING_BATCH))
+        cut = [tool.module(tool.put(batch)) for batch in batches]
+        logits = torch.cat(cut).cpu() if cut else torch.zeros(0, sum(modules_per_layer))
         bounds = [0, *itertools.accumulate(modules_per_layer)]
         return [logits[:, start:stop].softmax(1) for start, stop in itertools.pairwise(bounds)]
 

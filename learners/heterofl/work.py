@@ -46,7 +46,7 @@ def with_statistics(state: State, *views: Batch, architecture: Architecture) -> 
             for x, _ in views:
                 for start in range(0, len(x), STATISTICS_BATCH):
                     if len(part := x[start : start + STATISTICS_BATCH]) > 1:
-                        tool.module(part)
+                        tool.module(tool.put(part))
     finally:
         for norm, momentum in zip(norms, kept, strict=True):
             norm.momentum = momentum
@@ -74,14 +74,15 @@ def train_masked(
     x, y = (torch.cat(parts) for parts in zip(*views, strict=True))
     if not len(x) or not epochs:
         return Trained(state, float("nan"), 0)
-    present = torch.zeros(architecture.classes, dtype=torch.bool)
-    present[y] = True
+    tool = bench(architecture)
+    classes = torch.zeros(architecture.classes, dtype=torch.bool)
+    classes[y] = True
+    present = tool.put(classes)
 
     def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         logits = module(x)
         return functional.cross_entropy(torch.where(present, logits, 0.0) if masked else logits, y)
 
-    tool = bench(architecture)
     tool.load(state)
     parameters = tool.train()
     mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
