@@ -28,7 +28,8 @@ accuracies are lower throughout, and it is the differences between methods that 
 
 Bytes are those to and from the devices that take part in a round, both ways; what FedAvg and HeteroFL send to all other
 devices to serve with stands apart. Where a method had the target at time 0, or was never better than then, there is no
-ratio (n/a). A layer's load entropy is 1 where its modules are used alike and 0 where one of them gets everything."""
+ratio (n/a). A model's numbers are the weights and running statistics that a device serves with, ECLM's selector among
+them. A layer's load entropy is 1 where its modules are used alike and 0 where one of them gets everything."""
 
 _KINDS: Mapping[str, Callable[[str, Cell, Mapping[str, analysis.Run]], str]] = {
     "step": step,

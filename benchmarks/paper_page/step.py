@@ -11,14 +11,14 @@ import analysis
 from analysis.intervals import paired_difference
 
 from .cells import Cell
-from .text import EVENNESS, average, by_seed, evenness, heading, judged, points, table
+from .text import EVENNESS, average, by_seed, evenness, heading, judged, numbers_served, points, table
 from .traffic import compare, section
 
 
 def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
     """Every method's accuracy at the end beside the paper's, and bytes until a common target."""
     (run,) = runs.values()
-    at_end, paper = by_seed(run, "horizon_accuracy"), cell["paper"]
+    at_end, paper, served = by_seed(run, "horizon_accuracy"), cell["paper"], numbers_served(run)
     rows = []
     for learner in run.learners:
         reported = learner in paper
@@ -29,10 +29,19 @@ def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
                 judged(paired_difference(at_end, "eclm", learner)) if learner != "eclm" else "",
                 f"{paper[learner]:.2f}" if reported else "",
                 f"{paper['eclm'] - paper[learner]:+.2f}" if reported and learner != "eclm" else "",
+                f"{served[learner] / 1e3:.0f}" if learner in served else "",
                 evenness(run, learner),
             ]
         )
-    header = ["method", "accuracy at the end, %", "ECLM's lead, points", "paper, %", "its ECLM's lead", EVENNESS]
+    header = [
+        "method",
+        "accuracy at the end, %",
+        "ECLM's lead, points",
+        "paper, %",
+        "its ECLM's lead",
+        "thousand numbers a model",
+        EVENNESS,
+    ]
     return "\n\n".join(
         [heading(name, cell, [run]), table(header, rows), section(compare(run), cell.get("paper_bytes", {}))]
     )

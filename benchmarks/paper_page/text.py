@@ -13,6 +13,8 @@ from analysis.modules import load_entropy
 
 from .cells import Cell
 
+BYTES_PER_NUMBER = 4
+
 TIED = 0.01
 """Two accuracies at most so far apart, whose difference may be chance, are tied."""
 
@@ -63,6 +65,12 @@ def by_seed(run: analysis.Run, metric: str) -> pd.DataFrame:
 def average(values: pd.Series[float]) -> str:
     """The mean over seeds of a share, in per cent, with its interval."""
     return percent(mean_interval(values.to_numpy(np.float64)))
+
+
+def numbers_served(run: analysis.Run) -> dict[str, float]:
+    """Numbers in the model that a device serves with at the end, by learner: mean over devices and seeds."""
+    last = run.deployments.groupby(["learner", "seed", "device"])["size_bytes"].last()
+    return {str(learner): float(size) / BYTES_PER_NUMBER for learner, size in last.groupby("learner").mean().items()}
 
 
 def evenness(run: analysis.Run, learner: str) -> str:

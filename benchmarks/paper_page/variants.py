@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pandas as pd
-
 import analysis
 from analysis.intervals import Interval, mean_interval, paired_difference
 
 from .cells import Cell
-from .text import EVENNESS, average, by_seed, evenness, heading, judged, percent, points, table
+from .text import EVENNESS, average, by_seed, evenness, heading, judged, numbers_served, percent, points, table
 from .traffic import bytes_of_rounds
-
-BYTES_PER_NUMBER = 4
 
 
 def ablation(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
@@ -82,11 +78,11 @@ def sized(cell: Cell, runs: Mapping[str, analysis.Run]) -> list[Sized]:
     with_it, without = learners
     found = []
     for point, run in runs.items():
-        at_end, sizes = by_seed(run, "horizon_accuracy"), _numbers_held(run)
+        at_end, held = by_seed(run, "horizon_accuracy"), numbers_served(run)
         found.append(
             Sized(
                 point,
-                (float(sizes[with_it]), float(sizes[without])),
+                (held[with_it], held[without]),
                 (mean_interval(at_end[with_it]), mean_interval(at_end[without])),
                 paired_difference(at_end, with_it, without),
             )
@@ -123,13 +119,6 @@ def sizes(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
         f"and the selector.\n\n{table(header, rows)}\n\nMean gain over the sizes: {mean} points."
         + (f" {str(cell['paper']).strip()}" if "paper" in cell else "")
     )
-
-
-def _numbers_held(run: analysis.Run) -> pd.Series[float]:
-    """Numbers in the model that a device serves with at the end, mean over the devices and seeds of each learner."""
-    last = run.deployments.groupby(["learner", "seed", "device"])["size_bytes"].last()
-    mean: pd.Series[float] = last.groupby("learner").mean() / BYTES_PER_NUMBER
-    return mean
 
 
 def _megabytes(run: analysis.Run, learner: str) -> str:
