@@ -88,25 +88,25 @@ def curves(runs: Mapping[str, analysis.Run]) -> Figure:
 
 
 def against_size(title: str, found: Sequence[Sized]) -> Figure:
-    """Accuracy of sub-models with and without ability-enhancing training, bars the 95 % intervals over seeds."""
+    """Accuracy of sub-models with and without ability-enhancing training: means over seeds, small marks the seeds."""
     figure = Figure(figsize=(6.5, 4.2), layout="constrained")
     ax: Axes = figure.subplots()
     styles = (("with", "#0072b2", "o", "-"), ("without", "#d55e00", "s", "--"))
     for place, (label, colour, marker, line) in enumerate(styles):
-        values = np.array([one.accuracies[place].value for one in found])
-        half = np.array([one.accuracies[place].high - one.accuracies[place].value for one in found])
-        ax.errorbar(
-            [one.sizes[place] / 1e3 for one in found],
-            values,
-            yerr=None if np.isnan(half).any() else half,
+        sizes = [one.sizes[place] / 1e3 for one in found]
+        ax.plot(
+            sizes,
+            [one.accuracies[place].value for one in found],
             color=colour,
             marker=marker,
-            markersize=6,
+            markersize=7,
             linestyle=line,
             linewidth=2,
-            capsize=3,
             label=f"{label} ability-enhancing training",
         )
+        for size, one in zip(sizes, found, strict=True):
+            seeds = one.of_seeds[place]
+            ax.plot([size] * len(seeds), seeds, marker, color=colour, markersize=4, markerfacecolor="none")
     percent(ax)
     dress(ax, title, "size of a sub-model (thousand numbers)", "mean accuracy")
     ax.legend(frameon=False, fontsize=FONT - 1, loc="lower right")

@@ -62,6 +62,8 @@ class Sized:
         Numbers in a device's sub-model at the end, mean over devices and seeds: with, without.
     accuracies
         At the end: with, without.
+    of_seeds
+        Those of each seed: with, without.
     gain
         With less without, paired by seeds.
     """
@@ -69,6 +71,7 @@ class Sized:
     point: str
     sizes: tuple[float, float]
     accuracies: tuple[Interval, Interval]
+    of_seeds: tuple[list[float], list[float]]
     gain: Interval
 
 
@@ -84,6 +87,7 @@ def sized(cell: Cell, runs: Mapping[str, analysis.Run]) -> list[Sized]:
                 point,
                 (held[with_it], held[without]),
                 (mean_interval(at_end[with_it]), mean_interval(at_end[without])),
+                (at_end[with_it].tolist(), at_end[without].tolist()),
                 paired_difference(at_end, with_it, without),
             )
         )
