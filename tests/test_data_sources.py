@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from edgesim.data import Dataset, load_dataset
 from edgesim.data.facts import SOURCES, TRANSFORMS, amount_of
@@ -57,6 +58,17 @@ def test_severities_rise_from_what_changes_nothing():
         assert distances == sorted(distances)
         assert len(set(distances)) == 6
         assert all(facts.low <= amount <= facts.high for amount in amounts)
+
+
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_their_file(monkeypatch: pytest.MonkeyPatch):
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    found = [load_dataset("digits")]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found.append(load_dataset("digits"))
+    for digits in found:
+        assert np.array_equal(digits.x.reshape(-1, 64), x)
+        assert np.array_equal(digits.y, y)
+        assert (digits.x.dtype, digits.y.dtype) == (np.uint8, np.int64)
 
 
 def test_digits_keep_their_bytes_and_are_scaled_to_one_when_used():

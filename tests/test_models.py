@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgesim.errors import UserError
 from edgesim.models import (
@@ -18,6 +19,7 @@ from edgesim.models import (
     Architecture,
     build,
     cost,
+    costs,
     initial_state,
     instantiate,
     layout,
@@ -34,6 +36,7 @@ RESNET = Architecture.of("resnet18", {"width": 4}, input_shape=(3, 16, 16), clas
 VGG = Architecture.of("vgg16", {"width": 4, "dropout": 0.5}, input_shape=(3, 32, 32), classes=7)
 MOBILE = Architecture.of("torchvision:mobilenet_v2", input_shape=(3, 32, 32), classes=10)
 SMALL = [MLP, CNN, RESNET, VGG, MOBILE]
+TRANSFORMER = Architecture.of("torchvision:vit_b_32", input_shape=(3, 224, 224), classes=10)
 
 FACTORIES = """
 import torch
@@ -278,6 +281,24 @@ def test_flops_of_a_cnn_are_two_per_weight_and_pixel() -> None:
 def test_flops_of_a_recurrent_network_are_counted(factory: Callable[..., Architecture]) -> None:
     by_hand = 2 * (7 * 4 * 5 * (4 + 5) + 5 * 3)
     assert cost(factory("recurrent", input_shape=(7, 4))).forward_flops_per_sample == by_hand
+
+
+@pytest.mark.parametrize("architecture", [*SMALL, TRANSFORMER], ids=str)
+def test_flops_are_those_of_pytorchs_own_counter(architecture: Architecture) -> None:
+    module, x = build(architecture), torch.empty(2, *architecture.input_shape, device="meta")
+    with FlopCounterMode(display=False) as reference, torch.no_grad():
+        module(x)
+    assert cost(architecture).forward_flops_per_sample == reference.get_total_flops() / 2
+
+
+@pytest.mark.parametrize("architecture", [MLP, CNN], ids=str)
+def test_a_small_network_costs_the_same_whether_it_is_computed_or_imagined(
+    architecture: Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = cost(architecture)
+    cost.cache_clear()
+    monkeypatch.setattr(costs, "_SMALL_BYTES", 0)
+    assert cost(architecture) == computed
 
 
 def test_training_only_the_last_layer_costs_only_its_backward_pass() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -58,18 +59,27 @@ def load_dataset(source: str, **options: object) -> Dataset:
 
 def load_digits() -> Dataset:
     """scikit-learn's 1,797 handwritten digits (UCI optical digits, test part): 1 x 8 x 8, values 0 to 16."""
-    from sklearn.datasets import load_digits as embedded
-
-    bunch = embedded()
+    rows = _digits()  # (sample, 64 pixels and the label)
     return Dataset(
         name="digits",
-        x=bunch.images.astype(np.uint8)[:, None],
-        y=bunch.target.astype(np.int64),
+        x=rows[:, :-1].reshape(-1, 1, 8, 8),
+        y=rows[:, -1].astype(np.int64),
         classes=10,
         kind="image",
         unit=16.0,
         default_test_share=facts.SOURCES["digits"].default_test_share,
     )
+
+
+def _digits() -> npt.NDArray[np.uint8]:
+    """The rows of scikit-learn's file, which is read without importing scikit-learn: that would take a second."""
+    package = importlib.util.find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        if (file := Path(folder) / "datasets" / "data" / "digits.csv.gz").is_file():
+            return np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    from sklearn.datasets import load_digits as embedded  # where a version of it keeps the file elsewhere
+
+    return np.column_stack(embedded(return_X_y=True)).astype(np.uint8)
 
 
 def load_mnist(path: str | Path, download: bool = False) -> Dataset:

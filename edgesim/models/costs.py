@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import UserError
 from .architecture import Architecture
-from .building import build, named_tensors
+from .building import build, instantiate, named_tensors
+from .flops import FlopCounter
 from .payload import weight_bytes
 from .trainable import set_trainable
 
@@ -23,6 +24,13 @@ OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
 
 _PROBES = (2, 4)
 """Batch sizes at which memory is measured; batch norm in train mode refuses a batch of one."""
+
+_ALIKE = (nn.Sequential, nn.Flatten, nn.Linear, nn.Conv2d, nn.ReLU, nn.MaxPool2d)
+"""Layers that do on the CPU what they do on the ``meta`` device, where the first of them imports torch's compiler. They
+draw nothing."""
+
+_SMALL_BYTES = 16 * 2**20
+"""Weights and a batch's input, up to which a network of those layers is rather computed than imagined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class Cost:
 
 @lru_cache(maxsize=1024)
 def cost(architecture: Architecture, trainable: tuple[str, ...] | None = None) -> Cost:
-    """Count what a network costs; nothing is computed, the network is on the ``meta`` device.
+    """Count what a network costs.
 
     Parameters
     ----------
@@ -114,9 +122,10 @@ def cost(architecture: Architecture, trainable: tuple[str, ...] | None = None) -
     FLOPs are those of ``torch.utils.flop_counter`` in train mode (matrix products and convolutions) on a
     batch of two, halved: batch norm refuses a batch of one. The backward pass is taken as twice the forward
     pass because the counter is wrong for the backward of grouped convolutions. Saved activations are measured
-    at two batch sizes, which fixes the line they are on.
+    at two batch sizes, which fixes the line they are on. Nothing is computed, the network is on the ``meta``
+    device, unless it is so small and plain that it takes a hundredth of the time to compute a batch.
     """
-    module = build(architecture)
+    module = _probe(architecture)
     chosen = set_trainable(module, trainable)
     forward = _forward_pass(architecture, module, _PROBES[0])
     _refuse_unseen(architecture, module, forward)
@@ -139,6 +148,15 @@ def cost(architecture: Architecture, trainable: tuple[str, ...] | None = None) -
     )
 
 
+def _probe(architecture: Architecture) -> nn.Module:
+    """Build the network where it is counted: on the ``meta`` device, or on the CPU if that is quicker."""
+    module = build(architecture)
+    size_bytes = _bytes(list(module.parameters())) + 4 * _PROBES[1] * math.prod(architecture.input_shape)
+    if all(type(layer) in _ALIKE for layer in module.modules()) and size_bytes <= _SMALL_BYTES:
+        return instantiate(architecture, seed=0)
+    return module
+
+
 @dataclass(frozen=True, slots=True)
 class _Forward:
     """What one forward pass of a batch did.
@@ -157,12 +175,12 @@ def _forward_pass(architecture: Architecture, module: nn.Module, batch: int) -> 
     inside: list[tuple[int, int]] = []  # for each layer being called: the count at its start, FLOPs of layers inside
 
     def before(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        inside.append((counter.get_total_flops(), 0))
+        inside.append((counter.total, 0))
 
     def after(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal largest
         start, of_children = inside.pop()
-        spent = counter.get_total_flops() - start
+        spent = counter.total - start
         flops[layer] = flops.get(layer, 0) + spent - of_children
         if inside:
             outer, siblings = inside[-1]
@@ -174,7 +192,7 @@ def _forward_pass(architecture: Architecture, module: nn.Module, batch: int) -> 
     for layer in module.modules():
         hooks += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with FlopCounter() as counter, torch.no_grad():
             _logits(architecture, module, batch)
     finally:
         for hook in hooks:
@@ -230,7 +248,8 @@ def _saved_bytes(architecture: Architecture, module: nn.Module, batch: int) -> i
 
 
 def _logits(architecture: Architecture, module: nn.Module, batch: int) -> Tensor:
-    x = torch.empty(batch, *architecture.input_shape, device="meta")
+    device = next((parameter.device for parameter in module.parameters()), None)
+    x = torch.zeros(batch, *architecture.input_shape, device=device or "meta")
     try:
         logits = module(x)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
