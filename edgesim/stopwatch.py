@@ -17,7 +17,7 @@ PARTS = {
     "evaluation": "evaluation and scoring",
     "aggregation": "averages and other models made of models; initial weights",
     "io": "tables, journal, cache",
-    "waiting": "for worker processes",
+    "waiting": "for worker processes, and for another run that does the same pretraining",
 }
 """What wall time is split into, in the order in which it is told."""
 

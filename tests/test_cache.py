@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 
 import edgesim
 from edgesim.cli import app
+from edgesim.errors import WorkFailure
 from edgesim.jobs import InlinePlane, Label, job
 from edgesim.jobs.arithmetic import Trained
 from edgesim.jobs.cache import VARIABLE, Cache, Shelves, cache_folder
@@ -123,6 +127,67 @@ def test_two_processes_may_write_and_remove_the_same_results_at_once(folder: Pat
     assert not list(folder.glob("*/.*"))  # no half-written file is left
 
 
+@job
+def pretrain_for_long(size: int, told: str) -> Trained:
+    Path(told).joinpath(str(os.getpid())).touch()
+    time.sleep(1.5)
+    return pretrain(size)
+
+
+def _want(folder: str, told: str, ready: Any) -> None:
+    ready.wait()
+    state = plane(Cache(Path(folder))).submit(pretrain_for_long, 7, told, label=SHARED).part("state").value()
+    assert torch.equal(state["w"], torch.full((7,), 0.1))
+
+
+def test_of_processes_that_want_the_same_at_once_one_computes_and_the_others_wait(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "told").mkdir()
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(3)
+    processes = [context.Process(target=_want, args=(str(folder), str(tmp_path / "told"), ready)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(list((tmp_path / "told").iterdir())) == 1
+    assert not list(folder.glob("*/*.claim"))
+
+
+def test_a_claim_goes_with_its_process_and_with_a_job_that_fails(tmp_path: Path, folder: Path) -> None:
+    code = f"""
+import os, pathlib
+from edgesim.jobs.cache import Cache
+Cache(pathlib.Path({str(folder)!r})).claim("abc")
+os._exit(9)  # as if it was killed
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    assert list(folder.glob("*/abc.claim"))
+    cache = Cache(folder)
+    cache.claim("abc")  # would wait for ever
+    cache.release("abc")
+    own = plane(cache)
+    with pytest.raises(WorkFailure, match="ZeroDivisionError"):
+        own.submit(fail, label=SHARED).value()
+    assert not list(folder.glob("*/*.claim"))
+
+
+@job
+def fail() -> Trained:
+    raise ZeroDivisionError
+
+
+def test_who_has_claimed_one_thing_waits_for_no_other(folder: Path) -> None:
+    one, other = Cache(folder), Cache(folder)
+    one.claim("a")
+    other.claim("b")
+    one.claim("b")  # would wait for ever, as the next one waits for this
+    other.claim("a")
+    for cache in (one, other):
+        cache.close()
+    assert not list(folder.glob("*/*.claim"))
+
+
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(VARIABLE, "")
     assert cache_folder() is None
@@ -158,10 +223,13 @@ def test_a_second_run_finds_its_pretraining_and_its_tables_are_the_same(tmp_path
     assert manifest(second)["work"]["run"] < manifest(without)["work"]["run"]
 
 
-def test_points_of_a_sweep_pretrain_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_a_time", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_points_of_a_sweep_pretrain_once(at_a_time: int, tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(tiny_scenario(learners={"no_adaptation": {}}).to_yaml(), encoding="utf-8")
-    sweep = edgesim.sweep(file, grid={"devices.0.uplink": ["1 Mbit/s", "2 Mbit/s"]}, out=tmp_path / "sweep")
+    sweep = edgesim.sweep(
+        file, grid={"devices.0.uplink": ["1 Mbit/s", "2 Mbit/s"]}, jobs=at_a_time, out=tmp_path / "sweep"
+    )
     kept = [manifest(point)["cache"]["kept"] for point in sorted((sweep / "points").iterdir())]
     assert sorted(count > 0 for count in kept) == [False, True]
 

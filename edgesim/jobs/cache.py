@@ -1,7 +1,8 @@
 """The user's cache: results of work done before time 0, which learners, runs and points of a sweep have in common.
 
 A file a result, named by its key: a safetensors record and its checksum. Files appear by renaming, so that any number
-of processes can use the folder at once; those used longest ago go when it grows too large.
+of processes can use the folder at once, and what one of them computes the others wait for; those used longest ago go
+when it grows too large.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from .codec import NotStorable, Packing, read_record, unpacked
 from .function import JobFunction
 from .journal import Journal
 from .results import Load, Result
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 VARIABLE = "EDGESIM_CACHE"
 """Environment variable that names the folder; empty: no cache."""
@@ -30,8 +34,12 @@ CACHE_BYTES = 2 * 2**30
 ROOM = 0.8
 """Part of that size that is left then."""
 
+SECONDS_PER_LOOK = 0.1
+"""Wall time between two looks at whether another process is done with what is wanted here."""
+
 _CHECKSUM_BYTES = 16
 _SUFFIX = ".record"
+_CLAIM = ".claim"
 
 
 def cache_folder() -> Path | None:
@@ -72,6 +80,7 @@ class Cache:
         self.problem = ""
         self._max_bytes = max_bytes
         self._size_bytes: int | None = None
+        self._claims: dict[str, BaseFileLock] = {}
 
     def find(self, key: str, function: JobFunction[..., Any]) -> Load | None:
         """Read the result with this key; None where it is not there. One that is damaged is removed."""
@@ -113,6 +122,36 @@ class Cache:
         else:
             self.kept += 1
 
+    def claim(self, key: str) -> None:
+        """Tell other processes that the job with this key is computed here; wait while another one computes it.
+
+        Where there is a claim already, of another job, nothing is waited for: two processes might wait for each other.
+        A claim goes with its process.
+        """
+        from filelock import FileLock, Timeout
+
+        path = self._path(key).with_suffix(_CLAIM)
+        lock = FileLock(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0 if self._claims else -1, poll_interval=SECONDS_PER_LOOK)
+        except (Timeout, OSError, NotImplementedError):  # computed twice, at worst
+            return
+        self._claims[key] = lock
+
+    def release(self, key: str) -> None:
+        """Give a claim up, if there is one."""
+        lock = self._claims.pop(key, None)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+    def close(self) -> None:
+        """Give up all claims."""
+        for key in list(self._claims):
+            self.release(key)
+
     def files(self) -> list[tuple[Path, os.stat_result]]:
         """All results, those used longest ago first."""
         found = []
@@ -124,7 +163,7 @@ class Cache:
     def clear(self) -> tuple[int, int]:
         """Remove all results; return how many there were and how many bytes they took."""
         files = self.files()
-        for path, _ in files:
+        for path in [*(path for path, _ in files), *self.folder.glob(f"*/*{_CLAIM}")]:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path, _ in files}:
             with contextlib.suppress(OSError):  # something else is in it
@@ -189,6 +228,16 @@ class Shelves:
             if self._cache is not None:
                 self._cache.put(result)
 
+    def claim(self, key: str) -> None:
+        """See ``Store``."""
+        if self._cache is not None:
+            self._cache.claim(key)
+
+    def release(self, key: str) -> None:
+        """See ``Store``."""
+        if self._cache is not None:
+            self._cache.release(key)
+
     def keep(self, result: Result) -> None:
         """See ``Store``."""
         if self._journal is not None:
@@ -201,6 +250,8 @@ class Shelves:
 
     def close(self, live: Mapping[str, Result]) -> None:
         """See ``Store``."""
+        if self._cache is not None:
+            self._cache.close()
         if self._journal is not None:
             self._journal.close(live)
 

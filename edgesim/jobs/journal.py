@@ -132,6 +132,12 @@ class Journal:
         else:
             self._unwritten[result.key] = result.value, result.function
 
+    def claim(self, key: str) -> None:
+        """See ``Store``; a journal is one process's."""
+
+    def release(self, key: str) -> None:
+        """See ``Store``."""
+
     def keep(self, result: Result) -> None:
         """See ``Store``."""
         if result.key not in self._kept and result.key not in self._values:

@@ -108,6 +108,13 @@ class Store(Protocol):
     def put(self, result: Result) -> None:
         """Take note of a result that has just been computed."""
 
+    def claim(self, key: str) -> None:
+        """Tell that a job which other runs are likely to want will be computed here; wait while another process
+        computes it. It may be found afterwards."""
+
+    def release(self, key: str) -> None:
+        """Tell that such a job has been settled, or will not be; harmless where it was not claimed."""
+
     def keep(self, result: Result) -> None:
         """Keep a result for good: somebody outside of the work plane has read it."""
 

@@ -247,7 +247,7 @@ class WorkPlane:
                 self._finish(job)
             elif schedule.waits_for_twin(job, key := self._key(job)):
                 continue
-            elif not self._known(job, key):
+            elif not self._known(job, key) and not self._came_meanwhile(job, key):
                 schedule.run(key)
                 return job
             schedule.finished(job)
@@ -292,6 +292,15 @@ class WorkPlane:
         self._finish(job)
         return True
 
+    def _came_meanwhile(self, job: Job, key: str) -> bool:
+        """Settle a job that runs have in common and that another process was computing: while it does, wait."""
+        store = self._results.store
+        if store is None or not job.label.shared:
+            return False
+        with self._watch.on("waiting"):
+            store.claim(key)
+        return self._known(job, key)
+
     def _wake(self, jobs: list[Job]) -> None:
         """Make dormant jobs pending again, in the order of submission, with all dormant jobs that they need."""
         woken: dict[int, Job] = {}
@@ -319,6 +328,8 @@ class WorkPlane:
     def _finish(self, job: Job) -> None:
         self._pending.pop(job.number, None)
         self._done += 1
+        if job.label.shared and job.key is not None and self._results.store is not None:
+            self._results.store.release(job.key)
         if self._on_done is not None:
             self._on_done(job.label)
 
