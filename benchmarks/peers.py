@@ -11,7 +11,8 @@ ratio to the lean loop.
 
 ``lean``: one network, weights copied in, no deepcopy, no torch.optim, samples ready in memory. ``naive``: deepcopy, a
 new optimizer and a ``DataLoader`` a client. With evaluations, every client is evaluated on 100 samples when it gets a
-model; without, on one sample in edgesim (it always evaluates) and on none in the loops. All on one thread.
+model; without, on one sample in edgesim (it always evaluates) and on none in the loops. All on one thread. Without
+evaluations, other simulators do the same work where they are installed (``peers_installed.py``).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import peers_installed
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -207,16 +209,31 @@ def naive_loop(workload: Workload) -> Program:
     return run
 
 
-def round_s(program: Program, workload: Workload) -> tuple[float, float]:
-    """Wall and processor seconds of a round."""
+def other_simulators(workload: Workload) -> dict[str, Program]:
+    task = peers_installed.Task(
+        lambda: instantiate(workload.architecture, seed=0),
+        client_data(workload)[0],
+        a_round=A_ROUND,
+        batch=BATCH,
+        learning_rate=LEARNING_RATE,
+    )
+    there = peers_installed.installed()
+    for name in peers_installed.ADAPTERS.keys() - there:
+        print(f"{name}: not installed")
+    return {name: peers_installed.program(name, task) for name in there}
+
+
+def round_s(program: Program, workload: Workload, *, slow: bool = False) -> tuple[float, float]:
+    """Wall and processor seconds of a round; of processes that stay, as Ray's, the processor's are not seen."""
     clocks = []
-    for rounds in (workload.few, workload.many):
+    few, many = (1, 5) if slow else (workload.few, workload.many)
+    for rounds in (few, many):
         gc.collect()
         times, wall = os.times(), time.perf_counter()
         program(rounds)
         wall, after = time.perf_counter() - wall, os.times()
         clocks.append((wall, sum(after[:4]) - sum(times[:4])))
-    rounds = workload.many - workload.few
+    rounds = many - few
     return (clocks[1][0] - clocks[0][0]) / rounds, (clocks[1][1] - clocks[0][1]) / rounds
 
 
@@ -228,12 +245,14 @@ def compare(workload: Workload, turns: int) -> None:
             "edgesim": simulator(workload, Path(folder), "inline", None),
             "edgesim, 2 processes": simulator(workload, Path(folder), "processes", 2),
         }
+        if not workload.evaluations:
+            programs |= other_simulators(workload)
         for program in programs.values():
             program(1)
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
         for _ in range(turns):
             for name, program in programs.items():
-                seconds[name].append(round_s(program, workload))
+                seconds[name].append(round_s(program, workload, slow=name in peers_installed.SLOW))
     kind = "with" if workload.evaluations else "without"
     print(f"\n{workload.name}, {kind} evaluations: milliseconds a round (median of {turns} turns)")
     for name, measured in seconds.items():
