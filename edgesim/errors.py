@@ -144,12 +144,20 @@ class LearnerFailure(EdgesimError):
 
 
 class DiskFull(EdgesimError):
-    """There is no space left for a run folder. What was recorded is kept."""
+    """There is no space left for a run folder. What was recorded is kept.
 
-    def __init__(self, folder: str, reason: str) -> None:
-        super().__init__(folder, reason)
+    ``reached`` says of which world, and up to when, where one was being simulated.
+    """
+
+    def __init__(self, folder: str, reason: str, reached: str = "") -> None:
+        super().__init__(folder, reason, reached)
         self.folder = folder
         self.reason = reason
+        self.reached = reached
 
     def __str__(self) -> str:
-        return f"no space is left for {self.folder} ({self.reason}): what was recorded so far stays"
+        reached = f", of {self.reached}" if self.reached else ""
+        return (
+            f"no space is left for {self.folder} ({self.reason}): what was recorded so far stays{reached}; "
+            "what was not written yet is lost, and is computed again when the run goes on"
+        )

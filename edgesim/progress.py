@@ -133,6 +133,10 @@ class Reporter:
         self._tally: Tally | None = None
         self._plane: Plane | None = None
 
+    def skip(self) -> None:
+        """Count a world that was played before."""
+        self._played += 1
+
     def open(self, tables: WorldTables) -> None:
         """Listen to the rows of the next world, before it exists."""
         self._played += 1

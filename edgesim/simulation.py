@@ -22,6 +22,7 @@ from .scenario.findings import did_you_mean
 from .stage import Stage, patient_collector
 
 if TYPE_CHECKING:
+    from .data import Dataset
     from .jobs import Choice, Placement, Plane
 
 
@@ -271,8 +272,8 @@ def simulate(
     reporter = None if on_progress is None else Reporter(on_progress, len(seeds) * len(cast))
     placement = CPU if timing_only or plane is not None else placement_of(scenario)
     folder.update(threads_per_job=scenario.work.threads_per_job, cpu_capability=cpu_capability(), device=str(placement))
-    writer = TableWriter(folder.path, timing_only=timing_only, watch=folder.watch)
-    dataset = load_data(scenario)
+    goes_on = "resumed" in folder.manifest
+    writer = TableWriter(folder.path, goes_on=goes_on, timing_only=timing_only, watch=folder.watch)
     own = plane is None
     kept = (keeping or Keeping()).open(folder) if own and not timing_only else None
     if plane is None:
@@ -280,24 +281,39 @@ def simulate(
         if not timing_only:
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
         plane = _plane(folder, scenario, computing, placement, timing_only, kept, reporter)
-    stage = Stage(folder, plane, writer, reporter)
+    stage = Stage(folder, plane, writer, reporter, _packages(scenario, cast))
+    dataset: Dataset | None = None
     with _closing(plane) if own else contextlib.nullcontext(), patient_collector():
         for seed in seeds:
+            left = {label: learner for label, learner in cast.items() if not stage.skip(label, seed)}
+            if not left:
+                continue
             if kept is not None:
                 kept.next_seed()
+            if dataset is None:
+                dataset = load_data(scenario)
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
             folder.update(
                 sample_bytes=surroundings.sample_bytes,
                 weight_bytes=weight_bytes(surroundings.architecture, scenario.training.codec),
             )
-            for label, learner in cast.items():
+            for label, learner in left.items():
                 if stage.played:
                     gc.collect()  # the world that is over refers to itself: it goes before the next one comes
                 stage.play(label, learner, surroundings)
         writer.close()
         if kept is not None:
             kept.done()
-    folder.update(jobs=plane.done, work=plane.counts(), **({} if kept is None else kept.facts()))
+    jobs = sum(world["jobs"] for world in folder.manifest["worlds"])
+    folder.update(jobs=jobs, work=plane.counts(), **({} if kept is None else kept.facts()))
+
+
+def _packages(scenario: Scenario, cast: Mapping[str, Learner]) -> tuple[str, ...]:
+    """The packages that the learners and the model are from."""
+    modules = {type(learner).__module__ for learner in cast.values()}
+    if _is_code(scenario.model.name):
+        modules.add(scenario.model.name.partition(":")[0])
+    return tuple(sorted({module.partition(".")[0] for module in modules}))
 
 
 def _plane(

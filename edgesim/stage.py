@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .errors import EdgesimError, LearnerFailure
+from .errors import DiskFull, EdgesimError, LearnerFailure
 from .learner import Learner
+from .loaded_code import is_unchanged, loaded_code
 from .progress import Reporter
 from .run_folder import RunFolder, is_full
 
@@ -31,18 +32,38 @@ COLLECTOR = (100_000, 50, 10)
 
 @dataclass(slots=True)
 class Stage:
-    """Plays one world after the other, and tells how far it is."""
+    """Plays one world after the other, and tells how far it is.
+
+    Attributes
+    ----------
+    own_packages
+        Whose code is the learners' and the model's.
+    played
+        Worlds so far, those left out not among them.
+    """
 
     folder: RunFolder
     plane: Plane
     writer: TableWriter
     reporter: Reporter | None
+    own_packages: tuple[str, ...] = ()
     played: int = 0
+
+    def skip(self, label: str, seed: int) -> bool:
+        """Leave out a world that an earlier process has played to its end, with the code that there is now."""
+        over = self.writer.over(label, seed)
+        if over is None or over["world"]["learner"] != label or not is_unchanged(over["code"]):
+            return False
+        if self.reporter is not None:
+            self.reporter.skip()
+        self._tell(over["world"])
+        return True
 
     def play(self, label: str, learner: Learner, surroundings: Environment) -> None:
         """Simulate one (learner, seed) world from its start to the horizon."""
         from .world import Offline, World
 
+        settled = self.plane.done
         offline = Offline(surroundings, self.plane, label)
         model = learner.prepare(offline)
         tables = self.writer.world(label, learner.oracle, surroundings.seed)
@@ -67,14 +88,23 @@ class Stage:
         except Exception as error:
             _salvage(tables)
             if isinstance(error, OSError) and is_full(error):
-                raise
+                reached = f"learner {label!r}, seed {surroundings.seed}, up to {tables.frontier_s:g} s of virtual time"
+                raise DiskFull(str(self.folder.path), str(error), reached) from error
             raise LearnerFailure(label, surroundings.seed, world.now, f"{type(error).__name__}: {error}") from error
         self.played += 1
+        played = {
+            "learner": label,
+            "seed": surroundings.seed,
+            "frontier_s": tables.frontier_s,
+            "jobs": self.plane.done - settled,
+        }
+        tables.seal({"world": played, "code": loaded_code(self.own_packages)})
+        self._tell(played)
+
+    def _tell(self, world: Mapping[str, Any]) -> None:
+        """Let the manifest say that a world is over."""
         self.folder.update(
-            worlds=[
-                *self.folder.manifest["worlds"],
-                {"learner": label, "seed": surroundings.seed, "frontier_s": tables.frontier_s},
-            ],
+            worlds=[*self.folder.manifest["worlds"], dict(world)],
             work=self.plane.counts(),
             profile=self.folder.profile(),
         )

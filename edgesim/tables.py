@@ -10,12 +10,13 @@ import itertools
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgesim.errors import UserError
+from edgesim.parts import discard_parts, keep_sealed, part_tables, parts_folder, seal, spent_folder, write_part
 from edgesim.stopwatch import Stopwatch
 from edgesim.tables_schema import COMMON, TABLES, Column, Table
 
@@ -72,6 +73,8 @@ class TableWriter:
     ----------
     folder
         The run folder. Parts that an earlier, killed run left there are discarded.
+    goes_on
+        This run goes on with that one: the parts of worlds that it had played to their end are kept; see ``over``.
     timing_only
         Deferred cells are never read and become null.
     rows_per_part
@@ -84,6 +87,7 @@ class TableWriter:
         self,
         folder: Path | str,
         *,
+        goes_on: bool = False,
         timing_only: bool = False,
         rows_per_part: int = ROWS_PER_PART,
         watch: Stopwatch | None = None,
@@ -95,10 +99,13 @@ class TableWriter:
         self._learners: dict[str, int] = {}
         self._seeds: dict[int, int] = {}
         self._worlds: dict[tuple[str, int], WorldTables] = {}
-        for stale in (_parts(self.folder), _spent(self.folder)):
-            if stale.exists():
-                shutil.rmtree(stale)
-        _parts(self.folder).mkdir(parents=True)
+        self._over: dict[str, dict[str, Any]] = {}
+        if goes_on:
+            with self._watch.on("io"):
+                self._over = keep_sealed(self.folder)
+        else:
+            discard_parts(self.folder)
+        parts_folder(self.folder).mkdir(parents=True, exist_ok=True)
 
     def world(self, learner: str, oracle: bool, seed: int, clock: Callable[[], float] | None = None) -> WorldTables:
         """Open the rows of one (learner, seed) world. Tables are sorted in the order of these calls.
@@ -107,14 +114,27 @@ class TableWriter:
         """
         if (learner, seed) in self._worlds:
             raise ValueError(f"the world of learner {learner!r}, seed {seed} is open already")
+        folder = self._place(learner, seed)
+        if folder.exists():
+            shutil.rmtree(folder)
+        world = WorldTables(learner, oracle, seed, folder, self.rows_per_part, self.timing_only, clock, self._watch)
+        self._worlds[learner, seed] = world
+        return world
+
+    def over(self, learner: str, seed: int) -> dict[str, Any] | None:
+        """What an earlier process has sealed with a world that it played to the end; None where it did not.
+
+        Its rows are in the tables then, unless the world is opened anew. They are sorted in the order of these calls
+        and those of ``world``.
+        """
+        return self._over.get(self._place(learner, seed).name)
+
+    def _place(self, learner: str, seed: int) -> Path:
         place = (
             self._seeds.setdefault(seed, len(self._seeds)),
             self._learners.setdefault(learner, len(self._learners)),
         )
-        folder = _parts(self.folder) / "{:06d}-{:06d}".format(*place)
-        world = WorldTables(learner, oracle, seed, folder, self.rows_per_part, self.timing_only, clock, self._watch)
-        self._worlds[learner, seed] = world
-        return world
+        return parts_folder(self.folder) / "{:06d}-{:06d}".format(*place)
 
     def close(self) -> None:
         """Cut what is left, write ``tables/<name>.parquet`` for every table, then drop the parts.
@@ -130,8 +150,9 @@ class TableWriter:
             written = [_write_closed(self.folder, table, target) for table in TABLES.values()]
             for temporary, final in written:
                 temporary.replace(final)
-            _parts(self.folder).rename(_spent(self.folder))  # atomic: readers trust `parts` as long as it exists
-            shutil.rmtree(_spent(self.folder))
+            spent = spent_folder(self.folder)
+            parts_folder(self.folder).rename(spent)  # atomic: readers trust `parts` as long as it exists
+            shutil.rmtree(spent)
 
 
 @dataclass(slots=True)
@@ -264,8 +285,20 @@ class WorldTables:
             self._closed = True
             self._cut_at = -1  # the next row asks for a cut, which is refused
 
+    def seal(self, facts: Mapping[str, Any]) -> None:
+        """Close, and say that these are all rows of this world, for a run that goes on later; see ``TableWriter.over``.
+
+        Parameters
+        ----------
+        facts
+            What is to be known of the world then, as JSON.
+        """
+        self.close()
+        with self.watch.on("io"):
+            seal(self.folder, facts)
+
     def _write(self, tables: dict[str, pa.Table]) -> None:
-        _write_part(self.folder / f"{self._parts:08d}", tables)
+        write_part(self.folder / f"{self._parts:08d}", tables)
         self._parts += 1
 
     def _from_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -337,8 +370,8 @@ def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = N
     folder, table = _existing(run_dir), TABLES[name]
     wanted = [c for c in table.all_columns if columns is None or c.name in columns]
     closed = folder / "tables" / f"{name}.parquet"
-    if _parts(folder).exists() or not closed.exists():
-        rows = pa.concat_tables(list(_part_tables(folder, name)) or [_arrow_schema(table).empty_table()])
+    if parts_folder(folder).exists() or not closed.exists():
+        rows = pa.concat_tables(list(part_tables(folder, name)) or [_arrow_schema(table).empty_table()])
         rows = rows.select([column.name for column in wanted if column.name in rows.column_names])
     else:
         with pq.ParquetFile(closed) as file:
@@ -423,34 +456,6 @@ def _never_written(folder: Path, name: str, column: Column, rows: int) -> pa.Arr
     return pa.array([None if column.nullable else ""] * rows, pa.null() if column.nullable else pa.large_string())
 
 
-def _parts(folder: Path) -> Path:
-    return folder / "parts"
-
-
-def _spent(folder: Path) -> Path:
-    return folder / ".parts-spent"
-
-
-def _write_part(target: Path, tables: dict[str, pa.Table]) -> None:
-    import pyarrow as pa
-
-    temporary = target.with_name(f".{target.name}")
-    temporary.mkdir(parents=True)
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    for name, table in tables.items():
-        with pa.ipc.new_file(temporary / f"{name}.arrow", table.schema, options=options) as file:
-            file.write_table(table)
-    temporary.rename(target)
-
-
-def _part_tables(folder: Path, name: str) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    for path in sorted(_parts(folder).glob(f"[0-9]*/[0-9]*/{name}.arrow")):
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-            yield file.read_all()
-
-
 def _write_closed(folder: Path, table: Table, target: Path) -> tuple[Path, Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -459,7 +464,7 @@ def _write_closed(folder: Path, table: Table, target: Path) -> tuple[Path, Path]
     temporary = target / f".{table.name}.parquet"
     waiting = schema.empty_table()
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for part in _part_tables(folder, table.name):
+        for part in part_tables(folder, table.name):
             waiting = pa.concat_tables([waiting, part])
             while len(waiting) >= ROWS_PER_GROUP:
                 writer.write_table(waiting.slice(0, ROWS_PER_GROUP).combine_chunks())

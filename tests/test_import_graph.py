@@ -34,12 +34,14 @@ FLOORS = {
     "edgesim.data": 1.2,
     "edgesim.profiles": 1.2,
     "edgesim.models": 1.1,
+    "edgesim.parts": 1,
     "edgesim.tables": 1,
     "edgesim.tables_schema": 1,
     "edgesim.vision": 1,
     "edgesim.signals": 0,
     "edgesim.traces": 0,
     "edgesim.seeds": 0,
+    "edgesim.loaded_code": 0,
     "edgesim.stopwatch": 0,
     "edgesim.errors": 0,
 }
@@ -128,3 +130,22 @@ def test_light_modules_stay_light(statement: str, forbidden: str) -> None:
     code = f"import sys; {statement}; print([m for m in {forbidden.split()!r} if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert told.stdout.strip() == "[]"
+
+
+DIGITS = """
+edgesim: 1
+name: digits
+horizon: 30 s
+data: {source: digits, proxy: {share: 20 %}, partition: {kind: iid, samples: 40}, arrival: {rate: 1 /s}}
+model: {name: mlp, hidden: [16]}
+devices:
+  - {name: cam, count: 2, compute: 1 GFLOP/s, memory: 64 MiB, uplink: 1 Mbit/s, downlink: 1 Mbit/s}
+cloud: {compute: 10 GFLOP/s, memory: 1 GiB, ingress: 1 Gbit/s, egress: 1 Gbit/s}
+learners: {on_device: {trigger: {every: 10 s}}}
+"""
+
+
+def test_a_run_of_a_small_network_imports_neither_scikit_learn_nor_torchs_compiler(tmp_path: Path) -> None:
+    (tmp_path / "digits.yaml").write_text(DIGITS, encoding="utf-8")
+    run = f"import edgesim; edgesim.run('{tmp_path}/digits.yaml', out='{tmp_path}/run', cache=False)"
+    test_light_modules_stay_light(run, "sklearn scipy sympy torch._dynamo torchvision matplotlib")

@@ -60,6 +60,8 @@ class Display:
             self._finish(before)
         if self._quiet:
             return
+        if before is None and report.world:
+            self._line(f"{report.world} of {report.worlds} simulations were finished before")
         if self._live is not None:
             self._show(self._live, report)
         elif time.monotonic() >= self._next_line:

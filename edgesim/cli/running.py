@@ -317,7 +317,8 @@ def _how_it_stands(folder: Path, display: Display | Dashboard) -> str:
         return "stopped before anything was computed"
     report = display.last
     if report is None:
-        return f"stopped; {folder} holds the scenario and no results yet; `edgesim run --resume {folder}` goes on"
+        held = "the scenario and no results yet" if not (folder / "journal").exists() else "what was computed before"
+        return f"stopped; {folder} holds {held}; `edgesim run --resume {folder}` goes on"
     finished = f"{report.world} of {report.worlds} worlds finished" if report.world else "no world finished"
     return (
         f"stopped; {folder} holds {finished}, and {report.learner}, seed {report.seed}, "

@@ -100,8 +100,8 @@ class Dashboard:
         """Take the next report."""
         before, self.last = self.last, report
         if before is None or before.world != report.world:
-            if before is not None:
-                self._rows[before.learner].done += 1
+            for place, row in enumerate(self._rows.values()):  # one seed after the other, under each all learners
+                row.done = len(range(place, report.world, len(self._rows)))
             self._world_began = self._clock()
         row = self._rows[report.learner]
         row.report, row.wall_s = report, self._clock() - self._world_began
@@ -157,7 +157,8 @@ class _Row:
         done = f"{self.done}/{seeds}"
         report = self.report
         if report is None:
-            return {"learner": self.name, "done": done, "computed to": Text("waiting", style="dim")}
+            text = "finished before" if self.done == seeds else "waiting"
+            return {"learner": self.name, "done": done, "computed to": Text(text, style="dim")}
         share = report.frontier_s / report.horizon_s
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), time_text(report.frontier_s))
