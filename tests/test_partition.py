@@ -1,14 +1,16 @@
 """Pools and partitions: who may use which samples, and what each device starts with."""
 
+import hashlib
 import os
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesim.data import Dataset, load_dataset, partition, priors, split
+from edgesim.data import Dataset, draws, load_dataset, partition, priors, split
 from edgesim.data.draws import checked_prior, draw_block, draw_set
 from edgesim.errors import UserError
 from edgesim.seeds import stream
@@ -272,6 +274,26 @@ def test_a_set_follows_its_prior_to_the_sample_and_repeats_only_when_it_must(wei
     for label in range(10):
         if counts[label] <= pool.counts[label]:
             assert len(set(drawn[DIGITS.y[drawn] == label].tolist())) == counts[label]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=10, max_size=10).filter(any), st.integers(0, 150), st.integers(0, 50))
+def test_drawing_for_all_classes_at_once_draws_what_numpy_draws_for_one_after_the_other(weights, count, seed):
+    pool = POOLS.of_test()
+    prior = checked_prior(np.array(weights, dtype=np.float32), pool, "pool")
+    at_once, one_by_one = stream(seed, "x"), stream(seed, "x")
+    drawn = draw_set(pool, prior, count, at_once)
+    with mock.patch.object(draws, "_FEW", 0):
+        assert draw_set(pool, prior, count, one_by_one).tolist() == drawn.tolist()
+    assert at_once.random() == one_by_one.random()
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32, 2**63 - 1, 2**130])
+def test_a_stream_is_numpys_seed_sequence_with_the_hashed_name_as_spawn_key(seed):
+    digest = hashlib.blake2b(b"drift\x1fcamera-3\x1f7", digest_size=16).digest()
+    words = tuple(int.from_bytes(digest[start : start + 4], "little") for start in range(0, 16, 4))
+    named = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=words))
+    assert stream(seed, "drift", "camera-3", 7).random() == named.random()
 
 
 def test_a_rare_class_is_drawn_as_often_as_its_prior_says_on_average():

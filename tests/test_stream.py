@@ -230,6 +230,22 @@ def test_a_huge_gap_is_one_step(eviction):
     assert samples.to_s == pytest.approx(3600, abs=0.2)
 
 
+@pytest.mark.parametrize("eviction", ["oldest", "random"])
+def test_what_is_held_is_the_same_view_until_something_else_is_held(eviction):
+    stream = make(Arrival(rate_per_s=0.1, buffer=20, eviction=eviction))
+    first = stream.samples(1.0)
+    again = stream.samples(2.0)
+    assert again.view is first.view
+    assert (first.as_of_s, again.as_of_s) == (1.0, 2.0)
+    stream.change(3.0, Change(prior=EVEN))  # changes what arrives from now on, and nothing that is there
+    assert stream.samples(3.0).view is first.view
+    assert (stream.samples(3.0).as_of_phase, stream.samples(3.0).phase) == (1, 0)
+    assert len(stream.samples(50.0)) > len(first)
+    before = stream.samples(50.0).view
+    stream.change(51.0, Change(replace_ratio=0.5))
+    assert stream.samples(51.0).view.key != before.key
+
+
 def test_first_samples_are_labelled_at_time_zero_and_fit_the_buffer():
     for buffer, expected in ((None, 8), (20, 8), (5, 5)):
         samples = make(Arrival(rate_per_s=1, labelled_ratio=0, label_delay_s=9, buffer=buffer)).samples(0.0)

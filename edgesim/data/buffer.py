@@ -29,7 +29,7 @@ class Buffer:
         The numbers 0 to ``volume`` - 1 are in it at the start; at most ``capacity``.
     """
 
-    __slots__ = ("_device", "_oldest", "_places", "_seed", "capacity")
+    __slots__ = ("_device", "_oldest", "_places", "_rising", "_seed", "capacity")
 
     def __init__(
         self, capacity: int, eviction: Literal["oldest", "random"], seed: int, device: str, volume: int
@@ -39,16 +39,20 @@ class Buffer:
         self._seed = seed
         self._device = device
         self._places = np.arange(volume, dtype=np.int64)  # the number in each place; rising where `_oldest`
+        self._rising: Int64Array | None = self._places  # as numbers() gave them, until they change
 
     def __len__(self) -> int:
         return len(self._places)
 
     def numbers(self) -> Int64Array:
-        """The numbers held, rising."""
-        return self._places if self._oldest else np.sort(self._places)
+        """The numbers held, rising; the same array until they change."""
+        if self._rising is None:
+            self._rising = self._places if self._oldest else np.sort(self._places)
+        return self._rising
 
     def put(self, first: int, count: int, first_arrival: int) -> None:
         """Put in the numbers ``first`` on, one after the other; the first of them is the device's n-th arrival."""
+        self._rising = None
         if self._oldest:
             fresh = np.arange(first + max(count - self.capacity, 0), first + count)
             evicted = max(len(self._places) + len(fresh) - self.capacity, 0)
@@ -72,6 +76,7 @@ class Buffer:
             if self._oldest:
                 places.sort()
             self._places = places
+            self._rising = None
         return count
 
     def _evictions(self, first: int, end: int) -> Int64Array:

@@ -76,36 +76,50 @@ class Contents:
     def of(self, numbers: Int64Array) -> Content:
         """Which pool samples some numbers are, and which transforms they go through."""
         places = self._timeline.places(numbers)
+        used = list(dict.fromkeys(places.tolist()))
+        if len(used) == 1:
+            return self._drawn(used[0], numbers), *self._transforms(numbers, places, used)
         indices = np.empty(len(numbers), dtype=np.int64)
-        for place in np.unique(places).tolist():
-            segment = self._timeline.segments[place]
-            mine = np.flatnonzero(places == place)
-            offsets = numbers[mine] - segment.first
-            if segment.arrives:
-                blocks = offsets // _BLOCK
-                for block in np.unique(blocks).tolist():
-                    here = blocks == block
-                    drawn = self._block("arrivals", segment.phase, block, _BLOCK)
-                    indices[mine[here]] = drawn[offsets[here] % _BLOCK]
-            else:
-                size = self._timeline.end(place) - segment.first
-                indices[mine] = self._block("at once", segment.phase, 0, size)[offsets]
-        return indices, *self._transforms(numbers, places)
+        for place in used:
+            mine = places == place
+            indices[mine] = self._drawn(place, numbers[mine])
+        return indices, *self._transforms(numbers, places, used)
 
-    def _transforms(self, numbers: Int64Array, places: Int64Array) -> tuple[tuple[Transform, ...], Int64Array]:
-        """Which transforms there are, and which one each sample takes."""
+    def _drawn(self, place: int, numbers: Int64Array) -> Int64Array:
+        """Which pool samples some numbers of one segment are."""
+        segment = self._timeline.segments[place]
+        offsets = numbers - segment.first
+        if not segment.arrives:
+            return self._block("at once", segment.phase, 0, self._timeline.end(place) - segment.first)[offsets]
+        indices = np.empty(len(numbers), dtype=np.int64)
+        blocks = offsets // _BLOCK
+        for block in dict.fromkeys(blocks.tolist()):
+            here = blocks == block
+            indices[here] = self._block("arrivals", segment.phase, block, _BLOCK)[offsets[here] % _BLOCK]
+        return indices
+
+    def _transforms(
+        self, numbers: Int64Array, places: Int64Array, used: list[int]
+    ) -> tuple[tuple[Transform, ...], Int64Array | None]:
+        """Which transforms there are, and which one each sample takes, in segments of which ``used`` lists each once;
+        None: the first for all."""
+        segments = self._timeline.segments
+        blends = {phase: self.phases[phase].transforms for phase in {segments[place].phase for place in used}}
+        if not any(blend.gates for blend in blends.values()):
+            outcomes = {blend.outcomes[0] for blend in blends.values()}
+            if len(outcomes) <= 1:
+                return tuple(outcomes) or (Transform.identity,), None
         found: list[Transform] = []
         which = np.zeros(len(numbers), dtype=np.int64)
         phases = self._timeline.phases(places)
-        for phase in np.unique(phases).tolist():
-            mine = np.flatnonzero(phases == phase)
-            blend = self.phases[phase].transforms
+        for phase, blend in blends.items():
+            mine = (phases == phase).nonzero()[0]
             if blend.gates:
                 of, taken = numbers[mine], places[mine]
                 which[mine] = blend.which(len(mine), lambda gate: self._reached(gate, of, taken))  # noqa: B023
             which[mine] += len(found)
             found += blend.outcomes
-        return tuple(found) or (Transform.identity,), which
+        return tuple(found), which
 
     def _reached(self, gate: Gate, numbers: Int64Array, places: Int64Array) -> npt.NDArray[np.bool_]:
         """Which samples a gradual drift reaches: arrivals by lot, one by one; a rewritten set in exact share."""

@@ -11,6 +11,9 @@ from edgesim.errors import UserError
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
+_FEW = 20  # samples a class up to which NumPy's own call, one a class, takes longer than drawing for all at once
+_FLOYD_ALWAYS = 10_000  # samples of a class up to which NumPy draws by Floyd's algorithm, however many it draws
+
 
 def checked_prior(prior: npt.NDArray[np.floating], pool: ClassPool, where: str) -> Float64Array:
     """The prior as float64 adding up to 1.
@@ -39,16 +42,46 @@ def draw_set(pool: ClassPool, prior: Float64Array, count: int, random: np.random
     exact, the error below one sample); within a class samples are drawn without replacement, with replacement only
     where it has too few.
     """
-    edges = np.floor(np.cumsum(prior) / prior.sum() * count + random.random()).astype(np.int64)
-    edges = np.minimum(edges, count)  # a sum just below 1 may have been rounded up
-    edges[np.flatnonzero(prior)[-1] :] = count
-    wanted = np.diff(edges, prepend=0)
+    edges = np.floor(prior.cumsum() / prior.sum() * count + random.random()).astype(np.int64)
+    np.minimum(edges, count, out=edges)  # a sum just below 1 may have been rounded up
+    edges[prior.nonzero()[0][-1] :] = count
+    wanted = edges.copy()
+    wanted[1:] -= edges[:-1]
+    labels = wanted.nonzero()[0]
+    if not len(labels):
+        return np.empty(0, dtype=np.int64)
+    needed, there = wanted[labels], pool.counts[labels]
+    if count <= _FEW * len(labels) and (needed <= there).all() and there.max() <= _FLOYD_ALWAYS:
+        places = np.array(_distinct(there.tolist(), needed.tolist(), random))
+        return random.permutation(pool.indices[pool.starts[labels].repeat(needed) + places])
     drawn = []
-    for label in np.flatnonzero(wanted).tolist():
-        there, needed = int(pool.counts[label]), int(wanted[label])
-        places = random.choice(there, needed, replace=needed > there)
-        drawn.append(pool.indices[pool.starts[label] + places])
-    return random.permutation(np.concatenate(drawn)) if drawn else np.empty(0, dtype=np.int64)
+    for start, most, some in zip(pool.starts[labels].tolist(), there.tolist(), needed.tolist(), strict=True):
+        drawn.append(pool.indices[start + random.choice(most, some, replace=some > most)])
+    return random.permutation(np.concatenate(drawn))
+
+
+def _distinct(pools: list[int], counts: list[int], random: np.random.Generator) -> list[int]:
+    """What ``random.choice(pool, count, replace=False)`` draws for one pool after the other, in one call for all.
+
+    Robert Floyd's sample (Bentley, Floyd: Programming pearls, a sample of brilliance, CACM 30(9), 1987), shuffled.
+    """
+    tops: list[int] = []
+    for pool, count in zip(pools, counts, strict=True):
+        tops += range(pool - count, pool)
+        tops += range(count - 1, 0, -1)
+    lots = iter(random.integers(0, tops, endpoint=True).tolist())
+    drawn: list[int] = []
+    for pool, count in zip(pools, counts, strict=True):
+        mine: dict[int, None] = {}
+        for top in range(pool - count, pool):
+            lot = next(lots)
+            mine[top if lot in mine else lot] = None
+        shuffled = list(mine)
+        for last in range(count - 1, 0, -1):
+            lot = next(lots)
+            shuffled[last], shuffled[lot] = shuffled[lot], shuffled[last]
+        drawn += shuffled
+    return drawn
 
 
 def draw_block(pool: ClassPool, prior: Float64Array, count: int, random: np.random.Generator) -> Int64Array:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgesim.data.arrivals import Arrival, Schedule
 from edgesim.data.buffer import Buffer
-from edgesim.data.conditions import Change
+from edgesim.data.conditions import Change, Conditions
 from edgesim.data.contents import Contents
 from edgesim.data.dataset import Dataset
 from edgesim.data.partitions import Share
@@ -26,6 +26,7 @@ from edgesim.seeds import stream_seed
 
 __all__ = ["Arrival", "Change", "DataStream"]
 
+Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -69,9 +70,11 @@ class DataStream:
     __slots__ = (
         "_buffer",
         "_contents",
+        "_latest",
         "_noise_seed",
         "_phases",
         "_tests",
+        "_tests_of",
         "_time_s",
         "_timeline",
         "arrival",
@@ -112,7 +115,9 @@ class DataStream:
         self._contents = Contents(pools, share, seed, device, self._timeline)
         self._phases = self._contents.phases
         self._time_s = 0.0
+        self._latest: tuple[Int64Array, Samples] | None = None  # what `samples` gave, of which numbers
         self._tests: dict[Hashable, View] = {}
+        self._tests_of: list[View] = []  # by phase
 
     @property
     def phase(self) -> int:
@@ -184,6 +189,8 @@ class DataStream:
         ValueError
             ``time_s`` lies before a moment already read: the buffer of the past is gone.
         """
+        if since_s is None and labelled:
+            return self._labelled(time_s)
         held = self._held(time_s)
         if labelled:
             held = held.where(held.labelled & (held.visible_s <= time_s))
@@ -240,15 +247,20 @@ class DataStream:
             phase = self.phase
         if not 0 <= phase <= self.phase:
             raise ValueError(f"{self.device}: there is no phase {phase} (0 to {self.phase})")
-        chosen = self._phases[phase]
-        if chosen.key not in self._tests:
-            self._tests[chosen.key] = View.deferred(
+        for known in range(len(self._tests_of), phase + 1):
+            self._tests_of.append(self._test_view(self._phases[known]))
+        return self._tests_of[phase]
+
+    def _test_view(self, conditions: Conditions) -> View:
+        key = conditions.key
+        if key not in self._tests:
+            self._tests[key] = View.deferred(
                 self.dataset,
                 self.test_samples,
-                lambda: self._contents.following(chosen, self.test_samples, "test"),
+                lambda: self._contents.following(conditions, self.test_samples, "test"),
                 self._noise_seed,
             )
-        return self._tests[chosen.key]
+        return self._tests[key]
 
     def ideal_view(self, count: int) -> View:
         """``count`` samples of the device's pool as the present distribution gives them: what only an oracle has."""
@@ -269,6 +281,31 @@ class DataStream:
         if count:
             self._buffer.put(timeline.numbers, count, timeline.arrived)
             timeline.arrive(count)
+
+    def _labelled(self, time_s: float) -> Samples:
+        """The samples with a visible label; the same view until others are held."""
+        self._advance(time_s)
+        numbers = self._buffer.numbers()
+        if self._latest is not None and self._latest[0] is numbers:
+            known = self._latest[1]
+            if known.as_of_s == time_s and known.as_of_phase == self.phase:
+                return known
+            return Samples(
+                view=known.view,
+                device=self.device,
+                from_s=known.from_s,
+                to_s=known.to_s,
+                phase=known.phase,
+                size_bytes=known.size_bytes,
+                as_of_s=time_s,
+                as_of_phase=self.phase,
+            )
+        held = self._timeline.records(numbers)
+        seen = held.where(held.labelled & (held.visible_s <= time_s))
+        samples = self._as_samples(seen)
+        if seen is held:  # else more labels may become visible
+            self._latest = numbers, samples
+        return samples
 
     def _held(self, time_s: float) -> Records:
         self._advance(time_s)
