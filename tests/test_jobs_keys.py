@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from edgesim.jobs import InlinePlane, JobFunction, Label, TimingPlane, job
 from edgesim.jobs.arithmetic import average, evaluate, initialise, train
-from edgesim.jobs.keys import ResultKey, environment, job_key
+from edgesim.jobs.keys import SEQUENTIAL, ResultKey, environment, job_key, key_head
+from edgesim.jobs.kinds import Kinds
 from edgesim.models import Architecture
 from edgesim.models.sources import source_digest
 
@@ -49,6 +50,10 @@ def echo(*values: object, seed: int, scale: object = 1.0) -> object:
 
 def key(*inputs: object, threads: int = 1, seed: int = 0, label: Label = LABEL, **params: object) -> str:
     return InlinePlane(threads).submit(echo, *inputs, label=label, seed=seed, **params).key
+
+
+def hashed(*inputs: object, around: str = "e", path: str = SEQUENTIAL, **params: object) -> str:
+    return job_key(key_head("f", "d", around, params, path), inputs, None)
 
 
 def test_the_key_of_equal_jobs_is_equal_whoever_submits_them() -> None:
@@ -107,24 +112,38 @@ def test_versions_threads_and_cpu_are_in_the_key() -> None:
     assert one != two
     for word in ("edgesim", "torch", "torchvision", "numpy", "threads", "cpu"):
         assert f'"{word}"' in one
-    assert job_key("f", "d", one, [], {}, 0) != job_key("f", "d", one.replace("torch", "t0rch"), [], {}, 0)
+    assert hashed(around=one) != hashed(around=one.replace("torch", "t0rch"))
 
 
 def test_how_a_job_is_computed_is_in_its_key() -> None:
-    assert job_key("f", "d", "e", [], {}, 0) != job_key("f", "d", "e", [], {}, 0, path="fused")
+    assert hashed() != hashed(path="fused")
 
 
 @given(constants, constants)
 def test_different_constants_have_different_encodings(first: object, second: object) -> None:
-    as_inputs = [job_key("f", "d", "e", [value], {}, None) for value in (first, second)]
-    as_params = [job_key("f", "d", "e", [], {"p": value}, None) for value in (first, second)]
+    as_inputs = [hashed(value) for value in (first, second)]
+    as_params = [hashed(p=value) for value in (first, second)]
     for keys in (as_inputs, as_params):
         assert (keys[0] == keys[1]) == (_typed(first) == _typed(second))
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 1.0), (1, True), (0.0, -0.0), (None, False), ("1", 1)])
 def test_parameters_that_python_takes_for_equal_have_different_keys(first: object, second: object) -> None:
-    assert job_key("f", "d", "e", [], {"p": first}, 0) != job_key("f", "d", "e", [], {"p": second}, 0)
+    assert hashed(p=first) != hashed(p=second)
+    kinds = Kinds(1)
+    assert kinds.of(echo, {"scale": first}) is not kinds.of(echo, {"scale": second})
+
+
+def test_jobs_of_equal_parameters_are_of_one_kind_whichever_objects_they_are() -> None:
+    kinds = Kinds(1)
+    first = kinds.of(echo, {"scale": (0.5, "a", MLP)})
+    assert kinds.of(echo, {"scale": (float("0.5"), "a", MLP)}) is first
+    rate = kinds.of(train, {"architecture": MLP, "learning_rate": 0.1, "epochs": 1, "batch_size": 64})
+    again = {"batch_size": 64, "epochs": 1, "learning_rate": float("0.1"), "architecture": MLP}
+    assert kinds.of(train, again) is rate
+    assert kinds.of(train, {**again, "epochs": 2}) is not rate
+    assert kinds.of(echo, {"scale": [1, {"a": 1}]}) is not kinds.of(echo, {"scale": [1, {"a": 2}]})
+    assert Kinds(2).of(train, again).path != rate.path
 
 
 def _typed(value: object) -> object:
@@ -138,9 +157,9 @@ def _typed(value: object) -> object:
 
 @given(st.lists(st.text(max_size=3), max_size=4), st.lists(st.text(max_size=3), max_size=4))
 def test_inputs_do_not_run_into_each_other(first: list[str], second: list[str]) -> None:
-    keys = [job_key("f", "d", "e", inputs, {}, None) for inputs in (first, second)]
+    keys = [hashed(*inputs) for inputs in (first, second)]
     assert (keys[0] == keys[1]) == (first == second)
-    results = job_key("f", "d", "e", [ResultKey(text) for text in first], {}, None)
+    results = hashed(*[ResultKey(text) for text in first])
     assert (results == keys[0]) == (not first)
 
 

@@ -232,7 +232,7 @@ def test_a_huge_gap_is_one_step(eviction):
 
 @pytest.mark.parametrize("eviction", ["oldest", "random"])
 def test_what_is_held_is_the_same_view_until_something_else_is_held(eviction):
-    stream = make(Arrival(rate_per_s=0.1, buffer=20, eviction=eviction))
+    stream = make(Arrival(buffer=20, eviction=eviction))
     first = stream.samples(1.0)
     again = stream.samples(2.0)
     assert again.view is first.view
@@ -240,10 +240,8 @@ def test_what_is_held_is_the_same_view_until_something_else_is_held(eviction):
     stream.change(3.0, Change(prior=EVEN))  # changes what arrives from now on, and nothing that is there
     assert stream.samples(3.0).view is first.view
     assert (stream.samples(3.0).as_of_phase, stream.samples(3.0).phase) == (1, 0)
-    assert len(stream.samples(50.0)) > len(first)
-    before = stream.samples(50.0).view
-    stream.change(51.0, Change(replace_ratio=0.5))
-    assert stream.samples(51.0).view.key != before.key
+    stream.change(4.0, Change(replace_ratio=0.5))
+    assert stream.samples(4.0).view.key != first.view.key
 
 
 def test_first_samples_are_labelled_at_time_zero_and_fit_the_buffer():

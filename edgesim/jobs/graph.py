@@ -13,24 +13,22 @@ from typing import Any, Protocol, final
 from ..errors import WorkFailure
 from .function import JobFunction
 from .handle import Label
-from .keys import SEQUENTIAL, ResultKey, job_key
+from .keys import SEQUENTIAL, ResultKey
+from .kinds import Kind
 from .results import Result, Results
 
 WHOLE = ""
 """The part of a value that is all of it."""
 
-Group = tuple[object, ...]
-"""Jobs of equal groups are computed in one batch; the empty one is that of jobs that run alone."""
+Group = Kind | None
+"""Jobs of one group are computed in one batch; None is that of jobs that run alone."""
 
 
 class Home(Protocol):
     """The plane that a job was submitted to."""
 
-    def environment(self) -> str:
-        """What is outside the job and its bits may depend on."""
-
-    def path(self, job: Job) -> str:
-        """How the job is computed: alone, or in a batch of its shape."""
+    def kind(self, job: Job) -> Kind:
+        """What the job has in common with others: its function and its parameters, and how it is computed."""
 
     def demand(self, job: Job) -> None:
         """Run what is pending and this job, even if an earlier process has run it already."""
@@ -52,7 +50,7 @@ class Job:
     """
 
     __slots__ = (
-        "__weakref__", "_handles", "_path", "demanded", "dormant", "function", "home", "inputs", "key", "label",
+        "__weakref__", "_handles", "_kind", "demanded", "dormant", "function", "home", "inputs", "key", "label",
         "number", "params", "seed"
     )  # fmt: skip
 
@@ -76,7 +74,7 @@ class Job:
         self.dormant = False
         self.demanded = False
         self.home = home
-        self._path: str | None = None
+        self._kind: Kind | None = None
         self._handles: list[weakref.ref[JobHandle]] = []
 
     def handle(self, part: str, results: Results) -> JobHandle:
@@ -90,17 +88,15 @@ class Job:
         return [handle for reference in self._handles if (handle := reference()) is not None]
 
     @property
-    def path(self) -> str:
-        """How it is computed; part of the key."""
-        if self._path is None:
-            self._path = self.home.path(self)
-        return self._path
+    def kind(self) -> Kind:
+        """What it has in common with others."""
+        if self._kind is None:
+            self._kind = self.home.kind(self)
+        return self._kind
 
     def group(self) -> Group:
-        """What jobs have in common that are computed together."""
-        if self.path == SEQUENTIAL:
-            return ()
-        return (self.function, self.path, *sorted(self.params.items()))
+        """The jobs that are computed together with it."""
+        return None if self.kind.path == SEQUENTIAL else self.kind
 
     def failed_input(self) -> WorkFailure | None:
         """The failure of an input, if one has failed."""
@@ -124,14 +120,8 @@ class Job:
             if unknown:
                 stack += unknown
                 continue
-            top.key = job_key(
-                top.function.name,
-                top.function.digest(),
-                top.home.environment(),
-                [ResultKey(value.key) if type(value) is JobHandle else value for value in top.inputs],
-                top.params,
-                top.seed,
-                top.path,
+            top.key = top.kind.key(
+                [ResultKey(value.key) if type(value) is JobHandle else value for value in top.inputs], top.seed
             )
             stack.pop()
         assert self.key is not None

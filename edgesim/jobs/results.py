@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from .function import JobFunction
@@ -191,15 +192,24 @@ class Results:
 def size_bytes(value: Any) -> int:
     """Bytes of the tensors and arrays in a value: in containers and dataclasses too, everything else counts
     nothing."""
-    if isinstance(value, float | int | str):
+    if isinstance(value, _WEIGHTLESS):
         return 0
+    if isinstance(value, dict):
+        return sum(map(size_bytes, value.values()))
+    if isinstance(value, _SEQUENCES):
+        return sum(map(size_bytes, value))
     nbytes = getattr(value, "nbytes", None)
     if isinstance(nbytes, int):
         return nbytes
-    if isinstance(value, dict):
-        return sum(map(size_bytes, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(size_bytes, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return sum(size_bytes(getattr(value, field.name)) for field in fields(value))
-    return 0
+    kind: Any = type(value)
+    return sum(size_bytes(getattr(value, name)) for name in _fields(kind))
+
+
+_WEIGHTLESS = (float, int, str, type)
+_SEQUENCES = (list, tuple)
+
+
+@lru_cache(maxsize=256)
+def _fields(kind: type[object]) -> tuple[str, ...]:
+    """The fields of a dataclass; of anything else, none."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -36,10 +36,10 @@ class Schedule:
 
     def pop(self, group: Group | None = None) -> Job | None:
         """Take out the ready job with the lowest number, of all groups or of one; None where there is none."""
-        if group is None:
-            group = min(self._ready, key=lambda group: self._ready[group][0], default=None)
-        heap = self._ready.get(group) if group is not None else None
-        if heap is None or group is None:
+        if group is None and self._ready:
+            group = min(self._ready, key=lambda group: self._ready[group][0])
+        heap = self._ready.get(group)
+        if heap is None:
             return None
         number = heapq.heappop(heap)
         if not heap:

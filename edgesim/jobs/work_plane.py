@@ -17,7 +17,7 @@ from .executors import Call, Calls, Executor, InlineExecutor, Raised
 from .function import checked, require_finite
 from .graph import WHOLE, Group, Job, JobHandle, part_key
 from .handle import Label
-from .keys import SEQUENTIAL, environment
+from .kinds import Kind, Kinds
 from .overflow import Overflow
 from .results import Results, Store
 from .schedule import Schedule
@@ -85,6 +85,7 @@ class WorkPlane:
         self._fused_jobs = 0
         self._watch = watch or Stopwatch()
         self._is_here = isinstance(executor, InlineExecutor)
+        self._kinds = Kinds(executor.threads_per_job, executor.placement)
         self._results = Results(store, overflow)
         self._pending: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
 
@@ -172,16 +173,9 @@ class WorkPlane:
             self._wake([job])
             self.flush()
 
-    def environment(self) -> str:
+    def kind(self, job: Job) -> Kind:
         """See ``Home``."""
-        return environment(self._executor.threads_per_job, str(self._executor.placement))
-
-    def path(self, job: Job) -> str:
-        """See ``Home``: batches on a CPU are computed on one thread, on which their bits have been tested."""
-        kind = self._executor.placement.kind
-        if kind == "cpu" and self._executor.threads_per_job != 1:
-            return SEQUENTIAL
-        return job.function.path(job.params, kind)
+        return self._kinds.of(job.function, job.params)
 
     def _run(self, schedule: Schedule) -> None:
         """Keep the executor busy until nothing is left, or something has failed and what is under way has finished."""
@@ -194,7 +188,8 @@ class WorkPlane:
                     break
                 ticket = chosen[0].number
                 under_way[ticket] = chosen
-                with self._watch.on(_part_of(chosen) if _is_light(chosen) else "io"):  # packing for other processes
+                light = self._is_here or chosen[0].kind.is_light
+                with self._watch.on(_part_of(chosen) if light else "io"):  # packing for other processes
                     self._executor.start(ticket, _calls(chosen))
                 self._count(chosen)
             if not under_way:
@@ -223,17 +218,17 @@ class WorkPlane:
 
     def _count(self, batch: list[Job]) -> None:
         self._batches += 1
-        if batch[0].path != SEQUENTIAL:
+        if batch[0].group() is not None:
             self._fused_batches += 1
             self._fused_jobs += len(batch)
 
     def _choose(self, schedule: Schedule) -> list[Job]:
         """Take the next job that has to run, and those that are computed together with it."""
         first = self._next(schedule, None)
-        if first is None or not (group := first.group()):
+        if first is None or (group := first.group()) is None:
             return [] if first is None else [first]
         chosen = [first]
-        over = 1 if first.function.is_light(first.path, first.params) else self._executor.workers
+        over = 1 if group.is_light else self._executor.workers
         most = min(MOST_FUSED.get(self._executor.placement.kind, 1), -(-(schedule.ready(group) + 1) // over))
         while len(chosen) < most and (another := self._next(schedule, group)) is not None:
             chosen.append(another)
@@ -281,11 +276,14 @@ class WorkPlane:
 
     def _known(self, job: Job, key: str) -> bool:
         """Settle a job whose result somebody holds already or the store keeps."""
+        missing = False
         for handle in job.open_handles():
             result = self._results.find(part_key(key, handle.name), job.function, shared=job.label.shared)
-            if result is not None:
+            if result is None:
+                missing = True
+            else:
                 handle.settle(result)
-        if job.open_handles():
+        if missing:
             return False
         job.forget()
         self._found += 1
@@ -359,11 +357,7 @@ def _calls(jobs: list[Job]) -> Calls:
         for job in jobs
     ]
     first = jobs[0]
-    return Calls(first.function, first.path, first.params, tuple(each))
-
-
-def _is_light(batch: list[Job]) -> bool:
-    return batch[0].function.is_light(batch[0].path, batch[0].params)
+    return Calls(first.function, first.kind.path, first.params, tuple(each))
 
 
 def _part_of(batch: list[Job]) -> str:

@@ -1,0 +1,120 @@
+"""What many jobs have in common: a job function with its parameters, and what follows from the two alone.
+
+A round's jobs are of one kind. How they are computed, and the beginning of their keys, is worked out once for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from ..models import Architecture
+from .function import JobFunction
+from .keys import SEQUENTIAL, environment, is_handle, job_key, key_head
+from .placement import CPU, Placement
+
+MOST_KINDS = 1024
+"""Kinds that are remembered; with more, all are worked out anew."""
+
+_CONSTANTS = (str, int, float, bool, type(None), bytes, Architecture)
+"""Types whose values never change, so that the same object always is the same parameter."""
+
+
+@final
+class Kind:
+    """A job function with its parameters.
+
+    Attributes
+    ----------
+    function
+        What is called.
+    params
+        By name.
+    path
+        How its jobs are computed; part of their keys.
+    """
+
+    __slots__ = ("_head", "_placement", "_threads", "function", "params", "path")
+
+    def __init__(
+        self, function: JobFunction[..., Any], params: dict[str, Any], threads_per_job: int, placement: Placement
+    ) -> None:
+        self.function = function
+        self.params = params
+        # Batches on a CPU are computed on one thread, on which their bits have been tested.
+        tested = placement.kind != "cpu" or threads_per_job == 1
+        self.path = function.path(params, placement.kind) if tested else SEQUENTIAL
+        self._threads = threads_per_job
+        self._placement = placement
+        self._head: hashlib.blake2b | None = None
+
+    @property
+    def is_light(self) -> bool:
+        """Whether its jobs cost less than handing them to another process."""
+        return self.function.is_light(self.path, self.params)
+
+    def key(self, inputs: Sequence[object], seed: int | None) -> str:
+        """The key of one of its jobs; see :func:`~edgesim.jobs.keys.job_key`."""
+        if self._head is None:
+            surroundings = environment(self._threads, str(self._placement))
+            self._head = key_head(self.function.name, self.function.digest(), surroundings, self.params, self.path)
+        return job_key(self._head, inputs, seed)
+
+
+@final
+class Kinds:
+    """The kinds of the jobs of one plane: equal parameters are one kind, as far as that is easy to see.
+
+    Parameters
+    ----------
+    threads_per_job
+        Torch threads that each job has.
+    placement
+        The device that computes.
+    """
+
+    def __init__(self, threads_per_job: int, placement: Placement = CPU) -> None:
+        self._threads = threads_per_job
+        self._placement = placement
+        # By the very objects that were given, which are kept, so that no others take their place in memory ...
+        self._by_identity: dict[tuple[object, ...], tuple[Kind, tuple[object, ...]]] = {}
+        self._by_value: dict[tuple[object, ...], Kind] = {}  # ... and by what they are.
+
+    def of(self, function: JobFunction[..., Any], params: dict[str, Any]) -> Kind:
+        """The kind of a job."""
+        values = tuple(params.values())
+        same = (function, *params, *map(id, values))
+        if (known := self._by_identity.get(same)) is not None:
+            return known[0]
+        exact = (function, *_exact(params).items())
+        kind = self._by_value.get(exact)
+        if kind is None:
+            if len(self._by_value) >= MOST_KINDS:
+                self._by_value.clear()
+            self._by_value[exact] = kind = Kind(function, params, self._threads, self._placement)
+        if all(type(value) in _CONSTANTS for value in values):
+            if len(self._by_identity) >= MOST_KINDS:
+                self._by_identity.clear()
+            self._by_identity[same] = kind, values
+        return kind
+
+
+def _exact(params: Mapping[str, Any]) -> dict[str, object]:
+    return {name: (type(params[name]), _distinct(params[name])) for name in sorted(params)}
+
+
+def _distinct(value: Any) -> object:
+    """Something hashable that differs where encodings do, which 0.0 and -0.0 do not; itself alone where that is hard
+    to say."""
+    if value is None or isinstance(value, str | int | bytes):
+        return value
+    if type(value) is float:
+        return value.hex()
+    if isinstance(value, list | tuple):
+        return tuple((type(item), _distinct(item)) for item in value)
+    kind: Any = type(value)
+    if isinstance(value, dict) or is_handle(kind):
+        return object()
+    key = getattr(value, "key", None)
+    return key if isinstance(key, str) else object()
