@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgesim import job
-from edgesim.jobs.arithmetic import Batch, Trained, bench, descend, make_optimizer
+from edgesim.jobs.arithmetic import PLAIN, Batch, Recipe, Trained, bench, fit
 from edgesim.models import Architecture, State
 
 
@@ -22,34 +22,31 @@ def train_near(
     learning_rate: float,
     optimizer: str,
     mu: float,
+    recipe: Recipe = PLAIN,
     seed: int,
 ) -> Trained:
     """Minimise the cross-entropy plus ``mu / 2`` times the squared distance from ``state``, over the parameters.
 
     The other parameters are those of ``edgesim.jobs.arithmetic.train``. With ``mu`` 0 it does what that does.
     """
-    x, y = (torch.cat(parts) for parts in zip(*views, strict=True))
-    if not len(x) or not epochs:
-        return Trained(state, float("nan"), 0)
-    tool = bench(architecture)
-    tool.load(state)
-    parameters = tool.train()
-    anchors = [parameter.detach().clone() for parameter in parameters]
+
+    put = bench(architecture).put
+    start = {name: put(tensor) for name, tensor in state.items()}
 
     def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        apart = torch.stack([(now - then).square().sum() for now, then in zip(parameters, anchors, strict=True)])
-        return functional.cross_entropy(module(x), y) + mu / 2 * apart.sum()
+        apart = [(now - start[name]).square().sum() for name, now in module.named_parameters()]
+        return functional.cross_entropy(module(x), y) + mu / 2 * torch.stack(apart).sum()
 
-    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
-    return descend(
-        tool,
-        parameters,
-        mover.step,
-        x,
-        y,
+    return fit(
+        state,
+        views,
+        architecture=architecture,
         epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
         accumulate=accumulate,
+        recipe=recipe,
         seed=seed,
         loss=loss,
     )

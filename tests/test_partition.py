@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
@@ -139,6 +140,16 @@ def test_devices_hold_m_different_classes_each_equally_likely(m, missing, seed):
     assert (np.abs(often[classes] - 300 * m / 9) < 60).all()
 
 
+def test_sets_of_classes_that_occur_together_are_each_on_as_many_devices():
+    sets = ((0, 1), (2, 3, 4), (7,))
+    shares = partition(POOLS, 10, "classes", sets=sets, seed=3)
+    held = [tuple(np.flatnonzero(prior).tolist()) for prior in shares.priors]
+    assert sorted(Counter(held).values()) == [3, 3, 4]
+    assert set(held) == set(sets)
+    np.testing.assert_allclose(shares.priors.sum(axis=1), 1, rtol=1e-6)
+    assert held != [tuple(np.flatnonzero(p)) for p in partition(POOLS, 10, "classes", sets=sets, seed=4).priors]
+
+
 def test_a_smaller_alpha_makes_devices_more_different():
     def largest(alpha: float) -> float:
         priors = partition(POOLS, 2000, "dirichlet", alpha=alpha).priors
@@ -246,6 +257,10 @@ def test_the_har_subjects_can_be_devices_after_a_new_split():
         ({"kind": "classes"}, "per_device"),
         ({"kind": "classes", "per_device": 11}, "11 classes a device, but only 10"),
         ({"kind": "classes", "per_device": 0}, "at least 1"),
+        ({"kind": "classes", "per_device": 2, "sets": [[1, 2]]}, "not both"),
+        ({"kind": "classes", "sets": [[1, 2], []]}, "none of them empty"),
+        ({"kind": "classes", "sets": [[1, 12]]}, "class 12 does not exist"),
+        ({"sets": [[1, 2]]}, "sets belongs to `classes`"),
         ({"classes": [10]}, "class 10 does not exist"),
         ({"classes": []}, "no samples"),
         ({"samples": (9, 3)}, "9 to 3"),

@@ -93,6 +93,7 @@ def partition(
     samples: int | tuple[int, int] | None = None,
     alpha: float | None = None,
     per_device: int | None = None,
+    sets: Sequence[Sequence[int]] | None = None,
     ratios: Sequence[float] | None = None,
     classes: Sequence[int] | None = None,
     seed: int = 0,
@@ -111,7 +112,8 @@ def partition(
     kind
         ``iid``: everybody has the pool's own class frequencies. ``dirichlet``: each device's prior is one draw from
         the symmetric Dirichlet distribution (Hsu et al. 2019, arXiv 1909.06335, with a uniform base). ``classes``:
-        ``per_device`` classes each, drawn without replacement, equally likely (the papers' m of n). ``group``: one
+        ``per_device`` classes each, drawn without replacement, equally likely (the papers' m of n), or one of the
+        ``sets`` of classes that occur together, each on as many devices as nearly as possible. ``group``: one
         natural group a device, with the group's own class frequencies. With more devices than groups, every group
         is cut into as many disjoint parts as it has devices (never into more than leaves each part a sample of
         each of its classes: then devices share parts). With fewer, as many groups as there are devices take part,
@@ -122,8 +124,8 @@ def partition(
         50 to 150). ``None``: 50 to 150; for ``split`` all that was dealt to it, which a number only caps.
     alpha
         Of ``dirichlet``: the smaller, the more skewed.
-    per_device
-        Of ``classes``.
+    per_device, sets
+        Of ``classes``: one of the two.
     ratios
         Of ``split``: sizes of the devices' shares relative to each other, one a device, or for fewer and repeated.
     classes
@@ -138,7 +140,7 @@ def partition(
     """
     if kind not in PARTITIONS:
         raise UserError(f"partition {kind!r} is unknown (known: {', '.join(PARTITIONS)})")
-    _check_parameters(kind, alpha, per_device, ratios)
+    _check_parameters(kind, alpha, per_device, sets, ratios)
     if devices < 1:
         raise UserError(f"a partition among {devices} devices: at least one is needed")
     if samples is None:
@@ -147,6 +149,8 @@ def partition(
     if not 0 < low <= high:
         raise UserError(f"partition: samples must be at least 1 and rising, found {low} to {high}")
     volumes = stream(seed, "partition", "volumes").integers(low, high, devices, endpoint=True)
+    if sets is not None:
+        classes = sorted({label for labels in sets for label in labels})
     allowed = _allowed(pools, classes)
     if ratios is not None:
         return _dealt(pools, devices, volumes, allowed, ratios, seed)
@@ -159,21 +163,33 @@ def partition(
     if kind == "dirichlet":
         assert alpha is not None
         return Partition(_dirichlet(devices, allowed, alpha, random), volumes)
+    if sets is not None:
+        return Partition(_one_of(sets, devices, len(allowed), random), volumes)
     assert per_device is not None
     if per_device > allowed.sum():
         raise UserError(f"partition: {per_device} classes a device, but only {int(allowed.sum())} are to be had")
     return Partition(_some_classes(devices, allowed, per_device, random), volumes)
 
 
-def _check_parameters(kind: str, alpha: float | None, per_device: int | None, ratios: Sequence[float] | None) -> None:
+def _check_parameters(
+    kind: str,
+    alpha: float | None,
+    per_device: int | None,
+    sets: Sequence[Sequence[int]] | None,
+    ratios: Sequence[float] | None,
+) -> None:
     for name, value, owner in (
         ("alpha", alpha, "dirichlet"),
-        ("per_device", per_device, "classes"),
+        ("per_device or sets", per_device if sets is None else sets, "classes"),
         ("ratios", ratios, "split"),
     ):
         if (kind == owner) != (value is not None):
             verb = "belong" if name == "ratios" else "belongs"
             raise UserError(f"partition {kind}: {name} {verb} to `{owner}`, which needs it")
+    if per_device is not None and sets is not None:
+        raise UserError("partition classes: per_device or sets, not both")
+    if sets is not None and not (sets and all(sets)):
+        raise UserError("partition classes: sets must be at least one, and none of them empty")
     if alpha is not None and not 0 < alpha < float("inf"):
         raise UserError(f"partition dirichlet: alpha must be positive, found {alpha:g}")
     if per_device is not None and per_device < 1:
@@ -224,6 +240,16 @@ def _some_classes(
         chosen = np.argpartition(lots, per_device - 1, axis=1)[:, :per_device]  # the smallest lots win
         priors[rows[:, None], places[chosen]] = 1 / per_device
     return priors
+
+
+def _one_of(sets: Sequence[Sequence[int]], devices: int, classes: int, random: np.random.Generator) -> Float32Array:
+    """Each device's set, all sets on as many devices as nearly as possible; its classes are equally likely."""
+    priors = np.zeros((len(sets), classes), dtype=np.float32)
+    for place, labels in enumerate(sets):
+        own = sorted(set(labels))
+        priors[place, own] = 1 / len(own)
+    found: Float32Array = priors[random.permutation(devices) % len(sets)]
+    return found
 
 
 def _by_group(pools: Pools, devices: int, volumes: Int64Array, allowed: npt.NDArray[np.bool_], seed: int) -> Partition:

@@ -1,7 +1,7 @@
 """The arithmetic that learners share, as jobs: initialise, train, evaluate, average, transcode.
 
 Pure functions of weights, samples and a seed; they know nothing of devices or time and are tested without a
-world. A learner with arithmetic of its own writes its own job, most likely around :func:`descend`.
+world. A learner with arithmetic of its own writes its own job, most likely around :func:`fit`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from ..models import Architecture, State, initial_state, seeded_torch
 from ..seeds import stream_seed
 from . import stacked
 from .batching import batches, micro_batch
-from .bench import Batch, Bench, bench, is_finite
+from .bench import Batch, bench, is_finite
 from .function import Fused, job
 from .optimizers import optimizer as make_optimizer
+from .recipe import PLAIN, Recipe
 from .shapes import EVALUATION_ROWS, evaluation_is_light, evaluation_path, training_is_light, training_path
 from .trained import Evaluation, Trained
 from .trained import weights as weights_of
 
 __all__ = [
+    "PLAIN",
     "Batch",
     "BatchLoss",
-    "Bench",
     "Evaluation",
+    "Recipe",
     "Trained",
     "average",
     "bench",
     "cross_entropy",
-    "descend",
     "evaluate",
+    "fit",
     "initialise",
-    "make_optimizer",
     "train",
     "transcode",
 ]
@@ -47,6 +48,7 @@ _CODE = (
     "edgesim.jobs.bench",
     "edgesim.jobs.optimizers",
     "edgesim.jobs.placement",
+    "edgesim.jobs.recipe",
     "edgesim.jobs.shapes",
     "edgesim.jobs.stacked",
     "edgesim.jobs.stacked_optimizers",
@@ -77,6 +79,7 @@ def train(
     weight_decay: float = 0.0,
     accumulate: int = 1,
     trainable: Sequence[str] | None = None,
+    recipe: Recipe = PLAIN,
     seed: int,
 ) -> Trained:
     """Train a network on the samples of all views together, by cross-entropy.
@@ -104,8 +107,57 @@ def train(
         which normalises by each part.
     trainable
         Parameters or modules to train, by name; None for all (see ``set_trainable``).
+    recipe
+        How the step size goes and how images are varied.
     seed
-        Of the shuffling and of dropout.
+        Of the shuffling, of dropout and of what is varied.
+    """
+    return fit(
+        state,
+        views,
+        architecture=architecture,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        accumulate=accumulate,
+        trainable=trainable,
+        recipe=recipe,
+        seed=seed,
+    )
+
+
+def cross_entropy(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean cross-entropy of a network on a batch."""
+    return functional.cross_entropy(module(x), y)
+
+
+def fit(
+    state: State | Trained,
+    views: Sequence[Batch],
+    *,
+    architecture: Architecture,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    optimizer: str = "sgd",
+    weight_decay: float = 0.0,
+    accumulate: int = 1,
+    trainable: Sequence[str] | None = None,
+    recipe: Recipe = PLAIN,
+    seed: int,
+    loss: BatchLoss = cross_entropy,
+) -> Trained:
+    """Train a network: the loop that every kind of training shares.
+
+    Parameters
+    ----------
+    loss
+        Mean loss of a batch. A parameter that has no part in it gets a gradient of zero.
+    state, views, architecture, epochs, batch_size, learning_rate, optimizer, weight_decay, accumulate, trainable, \
+    recipe, seed
+        See :func:`train`.
     """
     filled = [view for view in views if view[0].shape[0]]
     if not filled or epochs == 0:
@@ -115,48 +167,9 @@ def train(
     tool.load(weights_of(state))
     parameters = tool.train(trainable)
     mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate, weight_decay=weight_decay)
-    return descend(
-        tool, parameters, mover.step, x, y, epochs=epochs, batch_size=batch_size, accumulate=accumulate, seed=seed
-    )
-
-
-def cross_entropy(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Return the mean cross-entropy of a network on a batch."""
-    return functional.cross_entropy(module(x), y)
-
-
-def descend(
-    tool: Bench,
-    parameters: Sequence[Tensor],
-    step: Callable[[list[Tensor]], None],
-    x: Tensor,
-    y: Tensor,
-    *,
-    epochs: int,
-    batch_size: int,
-    accumulate: int = 1,
-    seed: int,
-    loss: BatchLoss = cross_entropy,
-) -> Trained:
-    """Train what is on the bench: the loop that every kind of training shares.
-
-    Parameters
-    ----------
-    tool
-        The bench, loaded and in train mode.
-    parameters
-        What to take gradients of; one that has no part in a loss gets a gradient of zero.
-    step
-        Moves the parameters by their gradients.
-    x, y
-        Samples (sample, ...) and labels (sample,), at least one; put where the network is.
-    epochs, batch_size, accumulate, seed
-        See :func:`train`.
-    loss
-        Mean loss of a batch.
-    """
     x, y = tool.put(x), tool.put(y)
     shuffler = torch.Generator().manual_seed(seed)  # on the CPU, so that every device shuffles alike
+    variation = torch.Generator().manual_seed(stream_seed(seed, "augment"))
     norms = tool.moving_norms()
     micro = micro_batch(batch_size, accumulate)
     samples = x.shape[0]
@@ -168,14 +181,15 @@ def descend(
             order = tool.put(torch.randperm(samples, generator=shuffler))
             for start, stop in cut:
                 chosen = order[start:stop]
-                gradients, batch_loss = _gradients(tool.module, norms, parameters, x[chosen], y[chosen], micro, loss)
+                given = recipe.varied(x[chosen], variation)
+                gradients, batch_loss = _gradients(tool.module, norms, parameters, given, y[chosen], micro, loss)
                 if not isfinite(batch_loss):
                     return Trained(tool.state(), nan, steps, diverged=True)
-                step(gradients)
+                mover.step(gradients, recipe.pace(steps, epochs * len(cut)))
                 steps += 1
                 total += batch_loss * (stop - start)
-    state = tool.state()
-    return Trained(state, total / samples, steps, diverged=not is_finite(list(state.values())))
+    weights = tool.state()
+    return Trained(weights, total / samples, steps, diverged=not is_finite(list(weights.values())))
 
 
 def _gradients(

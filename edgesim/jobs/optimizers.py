@@ -19,8 +19,11 @@ ADAM_EPSILON = 1e-8
 class Optimizer(Protocol):
     """Changes parameters in place, one step at a time."""
 
-    def step(self, gradients: list[Tensor]) -> None:
-        """Move the parameters by these gradients, one for each, of the same shape. Without autograd."""
+    def step(self, gradients: list[Tensor], pace: float = 1.0) -> None:
+        """Move the parameters by these gradients, one for each, of the same shape. Without autograd.
+
+        ``pace`` is the step size of this step over the one that the optimizer was made with.
+        """
 
 
 def optimizer(name: str, parameters: list[Tensor], *, learning_rate: float, weight_decay: float = 0.0) -> Optimizer:
@@ -64,7 +67,7 @@ class _SGD:
         self._velocity: list[Tensor] = []
 
     @torch.no_grad()
-    def step(self, gradients: list[Tensor]) -> None:
+    def step(self, gradients: list[Tensor], pace: float = 1.0) -> None:
         direction = _decayed(gradients, self._parameters, self._weight_decay)
         if self._momentum:
             if self._velocity:
@@ -73,7 +76,7 @@ class _SGD:
             else:
                 self._velocity = [gradient.clone() for gradient in direction]
             direction = self._velocity
-        torch._foreach_add_(self._parameters, direction, alpha=-self._learning_rate)
+        torch._foreach_add_(self._parameters, direction, alpha=-self._learning_rate * pace)
 
 
 @final
@@ -87,7 +90,7 @@ class _Adam:
         self._square = [torch.zeros_like(parameter) for parameter in parameters]
 
     @torch.no_grad()
-    def step(self, gradients: list[Tensor]) -> None:
+    def step(self, gradients: list[Tensor], pace: float = 1.0) -> None:
         gradients = _decayed(gradients, self._parameters, self._weight_decay)
         self._steps += 1
         first, second = ADAM_BETAS
@@ -97,7 +100,7 @@ class _Adam:
         scale = torch._foreach_sqrt(self._square)
         torch._foreach_div_(scale, sqrt(1 - second**self._steps))
         torch._foreach_add_(scale, ADAM_EPSILON)
-        step = -self._learning_rate / (1 - first**self._steps)
+        step = -self._learning_rate * pace / (1 - first**self._steps)
         torch._foreach_addcdiv_(self._parameters, self._mean, scale, step)
 
 

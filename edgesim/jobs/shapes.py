@@ -33,7 +33,7 @@ last bits, so it is no setting."""
 
 def training_path(params: Mapping[str, Any], device: str = "cpu") -> str:
     """The path of a training job with these parameters (those of ``arithmetic.train``) on a kind of device."""
-    plain = params.get("accumulate", 1) == 1 and params.get("trainable") is None
+    plain = params.get("accumulate", 1) == 1 and params.get("trainable") is None and params.get("recipe") is None
     return _path("train", params["architecture"], params["batch_size"], device) if plain else SEQUENTIAL
 
 

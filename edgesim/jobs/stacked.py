@@ -139,16 +139,17 @@ def train(
     weight_decay: float = 0.0,
     accumulate: int = 1,
     trainable: None = None,
+    recipe: None = None,
 ) -> list[Trained | Exception]:
     """Train networks side by side; see ``arithmetic.train``, whose results these are but for rounding.
 
     Raises
     ------
     ValueError
-        Accumulation, or only some of the parameters: such jobs are not fused.
+        Accumulation, only some of the parameters, or a recipe: such jobs are not fused.
     """
-    if accumulate != 1 or trainable is not None:
-        raise ValueError("networks side by side are trained as wholes, without accumulation")
+    if accumulate != 1 or trainable is not None or recipe is not None:
+        raise ValueError("networks side by side are trained as wholes, without accumulation and without a recipe")
     shape = layout(architecture)
     results: list[Trained | Exception] = [Trained({}, nan, 0)] * len(elements)
     jobs: list[_Job] = []

@@ -15,7 +15,7 @@ from edgesim.scenario.devices import DeviceGroup, DeviceNames
 from edgesim.scenario.drifts import ConceptDrift, DriftSpec, FeatureDrift, LabelDrift
 from edgesim.scenario.findings import Finding, Path, did_you_mean
 from edgesim.scenario.gateways import Gateway
-from edgesim.scenario.model import FactoryModel, ModelSpec
+from edgesim.scenario.model import FactoryModel, ModelSpec, Pretrain
 from edgesim.scenario.units import TIME, format_quantity
 from edgesim.scenario.windows import Window, Windows
 
@@ -30,6 +30,7 @@ class Parts:
     horizon_s: float | None = None
     data: DataSpec | None = None
     model: ModelSpec | None = None
+    pretrain: Pretrain | None = None
     devices: Mapping[int, DeviceGroup] = field(default_factory=dict)
     all_devices: bool = False
     """Whether ``devices`` holds every group of the file."""
@@ -166,13 +167,19 @@ def _classes(parts: Parts) -> Iterator[Finding]:
         )
         for index, label in enumerate(labels or ())
     ]
+    if isinstance(partition, ClassesPartition):
+        named += [
+            (("data", "partition", "sets", place, index), label)
+            for place, labels in enumerate(partition.sets or ())
+            for index, label in enumerate(labels)
+        ]
     for index, drift in parts.drifts.items():
         if isinstance(drift, LabelDrift | ConceptDrift):
             named += [(("drifts", index, *path), label) for path, label in drift.named_classes()]
     for path, label in named:
         if label >= classes:
             yield Finding(path, f"found class {label}, but {source} has the classes 0 to {classes - 1}")
-    if isinstance(partition, ClassesPartition) and partition.per_device > classes:
+    if isinstance(partition, ClassesPartition) and (partition.per_device or 0) > classes:
         message = f"found {partition.per_device} classes a device, but {source} has {classes}"
         yield Finding(("data", "partition", "per_device"), message)
 
@@ -182,6 +189,8 @@ def _kinds(parts: Parts) -> Iterator[Finding]:
     if parts.data is None:
         return
     source, facts = parts.data.source, parts.data.facts
+    if parts.pretrain is not None and parts.pretrain.augment and facts.kind not in ("image", None):
+        yield Finding(("pretrain", "augment"), f"only images can be varied; {source} has {facts.kind}s")
     if isinstance(parts.data.partition, GroupPartition):
         path = ("data", "partition", "kind")
         if facts.has_groups is False:

@@ -137,11 +137,22 @@ class ClassesPartition(_DrawnPartition):
     """Each device holds a few classes only."""
 
     kind: Literal["classes"] = Field(description="Each device holds samples of a few classes only.")
-    per_device: PositiveWholeNumber = Field(description="Classes a device holds.", examples=[2])
+    per_device: PositiveWholeNumber | None = Field(
+        default=None, description="Classes a device holds, drawn for each device.", examples=[2]
+    )
+    sets: Annotated[tuple[ClassList, ...], MinLen(1)] | None = Field(
+        default=None,
+        description="Instead: classes that occur together. A device holds one of these sets, each as many devices.",
+        examples=[[[0, 1], [2, 3]]],
+    )
 
     @model_validator(mode="after")
-    def _enough_classes(self) -> Self:
-        if self.classes is not None and self.per_device > len(set(self.classes)):
+    def _one_way(self) -> Self:
+        if (self.per_device is None) == (self.sets is None):
+            raise wrong("give either `per_device` or `sets`", ("sets",) if self.sets is not None else ())
+        if self.sets is not None and self.classes is not None:
+            raise wrong("`sets` say which classes occur", ("classes",))
+        if self.per_device is not None and self.classes is not None and self.per_device > len(set(self.classes)):
             raise wrong(
                 f"found {self.per_device} classes a device, but `classes` lists {len(set(self.classes))}",
                 ("per_device",),

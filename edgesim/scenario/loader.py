@@ -158,6 +158,7 @@ def _parts(data: Mapping[str, Any], context: Mapping[str, Any]) -> Parts:
         horizon_s=_section(data, "horizon", context),
         data=_section(data, "data", context),
         model=_section(data, "model", context),
+        pretrain=_section(data, "pretrain", context),
         devices=devices,
         all_devices=isinstance(groups, list) and len(devices) == len(groups),
         gateways=known,

@@ -112,6 +112,14 @@ class Pretrain(Spec):
     batch_size: PositiveWholeNumber = Field(default=32, description="Samples a step.")
     learning_rate: Positive = Field(default=0.1, description="Step size.")
     optimizer: Optimizer = Field(default="sgd", description="Optimizer.")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="Step size: as it is, or down to 0 along half a cosine."
+    )
+    augment: tuple[Literal["crop", "flip"], ...] = Field(
+        default=(),
+        description="Images are varied at each step: shifted by up to an eighth of the side, mirrored left to right.",
+        examples=[["crop", "flip"]],
+    )
 
 
 class Training(Spec):

@@ -114,6 +114,7 @@ class Scenario(Spec):
                 horizon_s=self.horizon,
                 data=self.data,
                 model=self.model,
+                pretrain=self.pretrain,
                 devices=dict(enumerate(self.devices)),
                 all_devices=True,
                 gateways=dict(enumerate(self.gateways)),

@@ -164,6 +164,7 @@ def draw_environment(scenario: Scenario, seed: int, dataset: Dataset, *, allow_c
         samples=None if how.samples is None else (how.samples.low, how.samples.high),
         alpha=how.alpha if isinstance(how, DirichletPartition) else None,
         per_device=how.per_device if isinstance(how, ClassesPartition) else None,
+        sets=how.sets if isinstance(how, ClassesPartition) else None,
         ratios=how.ratios if isinstance(how, SplitPartition) else None,
         classes=how.classes,
         seed=seed,

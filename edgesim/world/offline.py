@@ -68,12 +68,16 @@ class Offline:
     @property
     def pretraining(self) -> Training:
         """How the scenario pretrains."""
+        from ..jobs.arithmetic import Recipe
+
         how = self.environment.scenario.pretrain
+        varied = how.schedule != "constant" or how.augment
         return Training(
             epochs=how.epochs,
             batch_size=how.batch_size,
             learning_rate=how.learning_rate,
             optimizer=how.optimizer,
+            recipe=Recipe(how.schedule, how.augment) if varied else None,
         )
 
     def pretrained(self) -> Model:
@@ -117,12 +121,7 @@ class Offline:
             label=Label(self.label, "cloud", 0.0, name, "pretrain", shared=True),
             seed=stream_seed(self.environment.seed, "pretrain", model.architecture.key, name),
             architecture=model.architecture,
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            accumulate=training.accumulate,
-            learning_rate=training.learning_rate,
-            optimizer=training.optimizer,
-            **method.parameters,
+            **training.asked_of(method),
         )
         self.work.append(
             Work(

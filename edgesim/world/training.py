@@ -20,6 +20,7 @@ from .worker import Work, Worker, phases_of
 if TYPE_CHECKING:
     from ..data import Samples, View
     from ..jobs import Handle
+    from ..jobs.arithmetic import Recipe
     from ..models import Architecture
     from .names import Names
 
@@ -40,6 +41,8 @@ class Training:
         Greater than 0.
     optimizer
         ``sgd``, ``momentum`` (0.9) or ``adam``.
+    recipe
+        How the step size goes and how images are varied; None: constant, as they are.
     """
 
     epochs: int = 1
@@ -47,6 +50,7 @@ class Training:
     accumulate: int = 1
     learning_rate: float = 0.05
     optimizer: str = "sgd"
+    recipe: Recipe | None = None
 
     @property
     def micro_batch_size(self) -> int:
@@ -62,6 +66,19 @@ class Training:
         """The same with some settings replaced; ``None`` leaves a setting as it is."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
+    def asked_of(self, method: Method) -> dict[str, Any]:
+        """What a job function is told of this, and of the method's own parameters."""
+        told: dict[str, Any] = {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "accumulate": self.accumulate,
+            "learning_rate": self.learning_rate,
+            "optimizer": self.optimizer,
+        }
+        if self.recipe is not None:
+            told["recipe"] = self.recipe
+        return told | dict(method.parameters)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
@@ -71,7 +88,7 @@ class Method:
     ----------
     function
         A job ``f(state, *inputs, *views, architecture, epochs, batch_size, accumulate, learning_rate, optimizer,
-        seed, **parameters)`` that returns ``Trained`` (see ``edgesim.jobs.arithmetic.train``).
+        [recipe], seed, **parameters)`` that returns ``Trained`` (see ``edgesim.jobs.arithmetic.train``).
     inputs
         Handles that it reads besides.
     parameters
@@ -137,12 +154,7 @@ class Workshop:
             label=Label(self.learner, self.node, now_s, job_id, "train"),
             seed=seed,
             architecture=model.architecture,
-            epochs=how.epochs,
-            batch_size=how.batch_size,
-            accumulate=how.accumulate,
-            learning_rate=how.learning_rate,
-            optimizer=how.optimizer,
-            **method.parameters,
+            **how.asked_of(method),
         )
         work = Work(
             job_id=job_id,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgesim import job
-from edgesim.jobs.arithmetic import Batch, Trained, bench, descend, make_optimizer
+from edgesim.jobs.arithmetic import PLAIN, Batch, Recipe, Trained, fit
 from edgesim.models import Architecture, State, layout
 from edgesim.seeds import stream_seed
 
@@ -36,33 +36,28 @@ def distil(
     accumulate: int,
     learning_rate: float,
     optimizer: str,
+    recipe: Recipe = PLAIN,
     seed: int,
 ) -> Trained:
     """Train the branches of a supernet to do what the backbone's blocks do, each on its own; labels are not read.
 
     The parameters are those of ``edgesim.jobs.arithmetic.train``.
     """
-    x, y = (torch.cat(parts) for parts in zip(*views, strict=True))
-    if not len(x) or not epochs:
-        return Trained(_weights(state), float("nan"), 0)
 
     def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         assert isinstance(module, Supernet)
         return module.distance(x)
 
-    tool = bench(architecture)
-    tool.load(_weights(state))
-    parameters = tool.train()
-    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
-    return descend(
-        tool,
-        parameters,
-        mover.step,
-        x,
-        y,
+    return fit(
+        state,
+        views,
+        architecture=architecture,
         epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
         accumulate=accumulate,
+        recipe=recipe,
         seed=seed,
         loss=loss,
     )
@@ -78,34 +73,29 @@ def train_paths(
     accumulate: int,
     learning_rate: float,
     optimizer: str,
+    recipe: Recipe = PLAIN,
     seed: int,
 ) -> Trained:
     """Train the branches of a supernet by labels, each batch along a path drawn at random; the backbone stays frozen.
 
     A path takes at least one branch. The parameters are those of ``edgesim.jobs.arithmetic.train``.
     """
-    x, y = (torch.cat(parts) for parts in zip(*views, strict=True))
-    if not len(x) or not epochs:
-        return Trained(_weights(state), float("nan"), 0)
     random = torch.Generator().manual_seed(stream_seed(seed, "paths"))
 
     def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         assert isinstance(module, Supernet)
         return functional.cross_entropy(module.along(x, _drawn(module, random)), y)
 
-    tool = bench(architecture)
-    tool.load(_weights(state))
-    parameters = tool.train()
-    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
-    return descend(
-        tool,
-        parameters,
-        mover.step,
-        x,
-        y,
+    return fit(
+        state,
+        views,
+        architecture=architecture,
         epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
         accumulate=accumulate,
+        recipe=recipe,
         seed=seed,
         loss=loss,
     )

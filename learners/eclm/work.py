@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgesim import job
-from edgesim.jobs.arithmetic import Batch, Trained, bench, descend, make_optimizer
+from edgesim.jobs.arithmetic import PLAIN, Batch, Recipe, Trained, bench, fit
 from edgesim.models import Architecture, State
 
 from . import aggregation, inheritance, parts
@@ -41,6 +41,7 @@ def train_end_to_end(
     balance: Balance,
     balance_weight: float,
     accumulate: int = 1,
+    recipe: Recipe = PLAIN,
     seed: int,
 ) -> Trained:
     """Train a modular network and its selector together: ``CrossEntropy + balance_weight * LoadBalance``.
@@ -53,7 +54,7 @@ def train_end_to_end(
         assert isinstance(module, ModularNetwork)
         clean, deviation = module.selector.with_noise(x)
         noisy = clean + deviation * torch.randn_like(clean)
-        fit = functional.cross_entropy(module.run(x, noisy), y)
+        error = functional.cross_entropy(module.run(x, noisy), y)
         cut = module.selector.by_layer
         uneven = torch.stack(
             [
@@ -61,22 +62,18 @@ def train_end_to_end(
                 for layer in zip(cut(clean), cut(deviation), cut(noisy), strict=True)
             ]
         )
-        return fit + balance_weight * uneven.mean()
+        return error + balance_weight * uneven.mean()
 
-    x, y = _joined(views)
-    tool = bench(architecture)
-    tool.load(_weights(state))
-    parameters = tool.train()
-    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
-    return descend(
-        tool,
-        parameters,
-        mover.step,
-        x,
-        y,
+    return fit(
+        state,
+        views,
+        architecture=architecture,
         epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
         accumulate=accumulate,
+        recipe=recipe,
         seed=seed,
         loss=loss,
     )
@@ -172,6 +169,7 @@ def enhance(
     optimizer: str,
     weight: float,
     accumulate: int = 1,
+    recipe: Recipe = PLAIN,
     seed: int,
 ) -> Trained:
     """Fine-tune so that modules grow able at their sub-tasks: ``CrossEntropy + weight * KL(g_label || g)``.
@@ -188,25 +186,23 @@ def enhance(
     def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         assert isinstance(module, ModularNetwork)
         scores = module.selector(x)
-        fit = functional.cross_entropy(module.run(x, scores), y % classes)
+        error = functional.cross_entropy(module.run(x, scores), y % classes)
         apart = [
             functional.kl_div(of_layer.log_softmax(1), target[y // classes], reduction="batchmean")
             for of_layer, target in zip(module.selector.by_layer(scores), of_layers, strict=True)
         ]
-        return fit + weight * torch.stack(apart).mean()
+        return error + weight * torch.stack(apart).mean()
 
-    tool.load(_weights(state))
-    parameters = tool.train()
-    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
-    return descend(
-        tool,
-        parameters,
-        mover.step,
-        x,
-        y + classes * task,  # the sub-task travels with the label
+    return fit(
+        state,
+        [(x, y + classes * task)],  # the sub-task travels with the label
+        architecture=architecture,
         epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
         accumulate=accumulate,
+        recipe=recipe,
         seed=seed,
         loss=loss,
     )

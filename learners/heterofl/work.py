@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgesim import job
-from edgesim.jobs.arithmetic import Batch, Trained, bench, descend, make_optimizer
+from edgesim.jobs.arithmetic import PLAIN, Batch, Recipe, Trained, bench, fit
 from edgesim.models import Architecture, State
 
 from . import network
@@ -64,6 +64,7 @@ def train_masked(
     learning_rate: float,
     optimizer: str,
     masked: bool,
+    recipe: Recipe = PLAIN,
     seed: int,
 ) -> Trained:
     """Train by cross-entropy in which the logits of classes that the samples do not have are 0 (``masked``).
@@ -71,30 +72,25 @@ def train_masked(
     Not minus infinity: that is what the paper's code does. The other parameters are those of
     ``edgesim.jobs.arithmetic.train``.
     """
-    x, y = (torch.cat(parts) for parts in zip(*views, strict=True))
-    if not len(x) or not epochs:
-        return Trained(state, float("nan"), 0)
-    tool = bench(architecture)
-    classes = torch.zeros(architecture.classes, dtype=torch.bool)
-    classes[y] = True
-    present = tool.put(classes)
+    present = torch.zeros(architecture.classes, dtype=torch.bool)
+    for _, labels in views:
+        present[labels] = True
+    present = bench(architecture).put(present)
 
     def loss(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         logits = module(x)
         return functional.cross_entropy(torch.where(present, logits, 0.0) if masked else logits, y)
 
-    tool.load(state)
-    parameters = tool.train()
-    mover = make_optimizer(optimizer, parameters, learning_rate=learning_rate)
-    return descend(
-        tool,
-        parameters,
-        mover.step,
-        x,
-        y,
+    return fit(
+        state,
+        views,
+        architecture=architecture,
         epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
         accumulate=accumulate,
+        recipe=recipe,
         seed=seed,
         loss=loss,
     )
