@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .data import Samples
     from .jobs import Handle, job
-    from .learner import Learner, LearnerParams
+    from .learner import Learner, LearnerParams, TrainingParams
     from .progress import Progress
     from .resuming import resume
     from .scenario import Scenario, hours, minutes, seconds
@@ -58,6 +58,7 @@ _LAZY = {
     "Samples": "edgesim.data",
     "Scenario": "edgesim.scenario",
     "Selection": "edgesim.world",
+    "TrainingParams": "edgesim.learner",
     "Trigger": "edgesim.trigger",
     "Verb": "edgesim.world",
     "World": "edgesim.world",
@@ -97,6 +98,7 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "Selection",
+    "TrainingParams",
     "Trigger",
     "UserError",
     "Verb",

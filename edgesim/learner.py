@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import UserError
+from .scenario.model import OwnTraining
 
 if TYPE_CHECKING:
     from simpy.events import Event
@@ -33,6 +34,12 @@ class LearnerParams(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TrainingParams(LearnerParams):
+    """Base of the parameters of a learner that trains while time goes by."""
+
+    training: OwnTraining = Field(OwnTraining(), description="What it trains with instead of `training`.")
 
 
 class Learner(abc.ABC):

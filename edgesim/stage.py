@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import DiskFull, EdgesimError, LearnerFailure
-from .learner import Learner
+from .learner import Learner, TrainingParams
 from .loaded_code import is_unchanged, loaded_code
 from .progress import Reporter
 from .run_folder import RunFolder, is_full
@@ -77,6 +77,7 @@ class Stage:
             oracle=learner.oracle,
             model=model,
             offline=offline,
+            training=learner.params.training.changes if isinstance(learner.params, TrainingParams) else None,
         )
         tables.clock = lambda: world.now
         try:

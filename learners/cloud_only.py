@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgesim import Disconnected, Learner, LearnerParams, Trigger, VerbFailure, minutes
+from edgesim import Disconnected, Learner, TrainingParams, Trigger, VerbFailure, minutes
 from edgesim.scenario import PositiveSeconds, Seconds
 from edgesim.scenario.findings import wrong
 
@@ -21,7 +21,7 @@ class CloudOnly(Learner):
     With ``serve: cloud`` no weights come down: every inference request goes up instead, and its answer comes back.
     """
 
-    class Params(LearnerParams):
+    class Params(TrainingParams):
         """What can be chosen."""
 
         period: PositiveSeconds = Field(minutes(5), description="Time between two rounds of collecting and retraining.")

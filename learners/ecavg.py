@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 import edgesim
-from edgesim import Learner, LearnerParams, Trigger, VerbFailure
+from edgesim import Learner, TrainingParams, Trigger, VerbFailure
 from edgesim.scenario import PositiveSeconds, Seconds
 from edgesim.scenario.findings import wrong
 
@@ -28,7 +28,7 @@ class ECAvg(Learner):
     5. the edges replace their weights with the result.
     """
 
-    class Params(LearnerParams):
+    class Params(TrainingParams):
         """What can be chosen."""
 
         edge_epochs: int = Field(3, ge=0, description="Passes over its own data on each device (step 1).")

@@ -16,10 +16,10 @@ from edgesim import (
     Device,
     Event,
     Learner,
-    LearnerParams,
     Method,
     Model,
     Samples,
+    TrainingParams,
     Trigger,
     Verb,
     VerbFailure,
@@ -31,7 +31,7 @@ from edgesim.scenario import PositiveSeconds, Seconds
 from .on_device import fitting_accumulation
 
 
-class FederatedParams(LearnerParams):
+class FederatedParams(TrainingParams):
     """What can be chosen in every federated paradigm."""
 
     period: PositiveSeconds = Field(minutes(5), description="Time between the starts of two rounds.")

@@ -13,14 +13,14 @@ from typing import Any, final
 
 from pydantic import Field
 
-from edgesim import Device, Event, Learner, LearnerParams, Model, Trigger, World
+from edgesim import Device, Event, Learner, Model, TrainingParams, Trigger, World
 
 
 @final
 class Ideal(Learner):
     """Centralised retraining at no cost at the very instant of each drift, on fresh samples of every device."""
 
-    class Params(LearnerParams):
+    class Params(TrainingParams):
         """What can be chosen."""
 
         samples: int = Field(200, ge=1, description="Fresh samples of each device's present distribution.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from edgesim import Learner, LearnerParams, Trigger, VerbFailure, minutes
+from edgesim import Learner, TrainingParams, Trigger, VerbFailure, minutes
 from edgesim.scenario import Seconds
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class OnDevice(Learner):
     """Each device fine-tunes its own model on the labelled samples in its buffer; no bytes leave it."""
 
-    class Params(LearnerParams):
+    class Params(TrainingParams):
         """What can be chosen."""
 
         trigger: Trigger = Field(

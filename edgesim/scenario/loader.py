@@ -171,7 +171,8 @@ def _section(data: Mapping[str, Any], key: str, context: Mapping[str, Any]) -> A
     if key not in data:
         return None
     field = Scenario.model_fields[key]
-    return _tried(Annotated[field.annotation, *field.metadata], data[key], context)
+    kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return _tried(kind, data[key], context)
 
 
 def _items(items: object, kind: Any, context: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:

@@ -129,3 +129,16 @@ class Training(Spec):
     learning_rate: Positive = Field(default=0.05, description="Step size.")
     optimizer: Optimizer = Field(default="sgd", description="Optimizer.")
     codec: Codec = Field(default="fp32", description="How weights travel.")
+
+
+class OwnTraining(Spec):
+    """What one learner trains with instead of what ``training`` says."""
+
+    batch_size: PositiveWholeNumber | None = Field(default=None, description="Samples a step.")
+    learning_rate: Positive | None = Field(default=None, description="Step size.")
+    optimizer: Optimizer | None = Field(default=None, description="Optimizer.")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is said, by name."""
+        return self.model_dump(exclude_none=True)

@@ -50,7 +50,7 @@ class World:
     gateways
         Gateways by name.
     training
-        How models are trained where a verb does not say otherwise.
+        How models are trained where a verb does not say otherwise: as the learner's parameters say, or the scenario.
     horizon_s
         When the simulation ends.
     seed
@@ -69,13 +69,14 @@ class World:
         oracle: bool,
         model: Model,
         offline: Offline,
+        training: Mapping[str, Any] | None = None,
     ) -> None:
         self.environment = environment
         self.plane = plane
         self.label = label
         self.seed = environment.seed
         self.horizon_s = environment.scenario.horizon
-        self.training = environment.training
+        self.training = environment.training.but(**(training or {}))
         self.env = Clock()
         self.names = Names(environment.seed)
         self.network = Network(self.env)

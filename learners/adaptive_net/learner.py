@@ -20,11 +20,11 @@ from edgesim import (
     Device,
     Event,
     Learner,
-    LearnerParams,
     Method,
     Model,
     Offline,
     Samples,
+    TrainingParams,
     Trigger,
     VerbFailure,
     World,
@@ -44,7 +44,7 @@ from .search import BranchCosts, feasible, first_candidates, next_candidates
 class AdaptiveNet(Learner):
     """A network with branches: each device picks the path that suits its data and budgets, and fine-tunes it."""
 
-    class Params(LearnerParams):
+    class Params(TrainingParams):
         """What can be chosen."""
 
         trigger: Trigger = Field(

@@ -6,12 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgesim import LearnerParams, Trigger, minutes
+from edgesim import TrainingParams, Trigger, minutes
 from edgesim.scenario import PositiveSeconds, Ratio, Seconds
 from edgesim.scenario.findings import wrong
 
 
-class ECLMParams(LearnerParams):
+class ECLMParams(TrainingParams):
     """What can be chosen."""
 
     # The modular network
