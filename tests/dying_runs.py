@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import subprocess
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ LEARNERS = {
     "fedavg": {"trigger": {"every": "2 min"}, "deadline": "50 s"},
 }
 SEEDS = (0, 1)
+
+PATIENCE_S = 300.0
+"""Wall time after which a process is given up: machines may be busy with other things."""
 
 
 class Died(BaseException):
@@ -44,6 +49,20 @@ class Mortal:
         patch.setattr(Journal, "tick", tick)
         if at is not None:
             patch.setattr(Journal, "close", lambda journal, live: journal._files.close())
+
+
+def wait_until(process: subprocess.Popen[Any], happened: Callable[[], object]) -> None:
+    """Wait until something has happened while a process runs; kill the process where that does not come."""
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while not happened():
+            assert process.poll() is None, "the process ended before it could be stopped"
+            assert time.monotonic() < deadline, "nothing was written"
+            time.sleep(0.02)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def sync_all_the_time(patch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dying_runs import (
     LEARNERS,
+    PATIENCE_S,
     SEEDS,
     Died,
     Mortal,
@@ -26,6 +26,7 @@ from dying_runs import (
     scenario,
     sync_all_the_time,
     tables,
+    wait_until,
 )
 from filelock import FileLock
 from typer.testing import CliRunner
@@ -295,11 +296,7 @@ def test_the_folder_with_the_scenario_is_there_before_torch_is_imported(tmp_path
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """Start a run that takes several seconds, and wait until weights are in its journal."""
     process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("journal/frontier-*")):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, "nothing was written"
-        time.sleep(0.02)
+    wait_until(process, lambda: list(folder.glob("journal/frontier-*")))
     return process
 
 
@@ -316,19 +313,52 @@ def test_a_process_killed_by_the_system_goes_on_where_it_was(tmp_path: Path) -> 
     assert tables(folder) == tables(reference)
 
 
+def test_ctrl_c_while_a_run_goes_on_stops_it_and_it_goes_on_again(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start(folder)
+    process.kill()
+    process.wait()
+    before = set(folder.glob("journal/frontier-*"))
+    command = [sys.executable, "-m", "edgesim.cli", "run", "--quiet", "--resume", str(folder)]
+    again = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_until(again, lambda: set(folder.glob("journal/frontier-*")) - before)  # it has computed something of its own
+    os.kill(again.pid, signal.SIGINT)
+    _, told = again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 130
+    assert f"`edgesim run --resume {folder}` goes on" in told.replace("\n", " ")
+    assert (manifest(folder)["status"], manifest(folder)["resumed"]) == ("interrupted", 1)
+    resume(folder)
+    reference = run(
+        tiny_scenario(horizon="5 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=tmp_path / "reference"
+    )
+    assert tables(folder) == tables(reference)
+
+
+def test_ctrl_c_before_a_run_that_goes_on_has_begun_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    die(folder, 30)
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgesim.resuming.simulate", stopped)
+        outcome = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert outcome.exit_code == 130
+    assert "holds what was computed before" in outcome.output
+
+
 def test_ctrl_c_stops_cleanly_and_tells_how_to_go_on(tmp_path: Path) -> None:
     edgesim_new = CliRunner().invoke(app, ["new", str(tmp_path / "shop.yaml")])
     assert edgesim_new.exit_code == 0
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "edgesim.cli", "run", str(tmp_path / "shop.yaml"), "--out", str(folder)]
     process = subprocess.Popen([*command, "--seeds", "0-50"], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("parts/*/0*/accuracy.arrow")):
-        assert process.poll() is None, "the run ended before it could be stopped"
-        assert time.monotonic() < deadline, "nothing was written"
-        time.sleep(0.02)
+    wait_until(process, lambda: list(folder.glob("parts/*/0*/accuracy.arrow")))
     os.kill(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert f"`edgesim run --resume {folder}` goes on" in told.replace("\n", " ")
     assert manifest(folder)["status"] == "interrupted"

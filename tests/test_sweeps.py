@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dying_runs import wait_until
 from filelock import FileLock
 
 from edgesim import sweeps
@@ -203,6 +207,36 @@ def test_a_point_that_was_killed_goes_on_where_it_was(scenario: Path, tmp_path: 
     assert json.loads((point / "manifest.json").read_text())["resumed"] == 1
     for table in (whole / "points" / "seed=1" / "tables").iterdir():
         assert (point / "tables" / table.name).read_bytes() == table.read_bytes()
+
+
+SWEEP = """
+import sys
+from edgesim.sweeps import sweep
+
+if __name__ == "__main__":
+    grid = {"devices.0.latency": ["1 ms", "2 ms", "3 ms"]}
+    sweep("mini.yaml", grid=grid, jobs=2, seeds=[0, 1, 2, 3], out=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_killed_goes_on_where_its_points_were(scenario: Path, tmp_path: Path) -> None:
+    (tmp_path / "sweeping.py").write_text(SWEEP)
+    out = tmp_path / "sweep"
+    command = [sys.executable, "sweeping.py", str(out)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(process, lambda: list(out.glob("points/*/parts/*/sealed.json")))  # a world is over
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # its workers too
+        process.wait()
+    assert any(json.loads(path.read_text())["status"] == "running" for path in out.glob("points/*/manifest.json"))
+    grid = {"devices.0.latency": ["1 ms", "2 ms", "3 ms"]}
+    again, whole = (sweep(scenario, grid=grid, seeds=[0, 1, 2, 3], out=folder) for folder in (out, "whole"))
+    assert {point["status"] for point in _record(again).values()} == {"done"}
+    assert any("resumed" in json.loads(path.read_text()) for path in again.glob("points/*/manifest.json"))
+    for table in (whole / "points").rglob("*.parquet"):
+        assert (again / "points" / table.relative_to(whole / "points")).read_bytes() == table.read_bytes()
 
 
 @pytest.mark.parametrize(
