@@ -171,7 +171,7 @@ def test_the_files_of_data_sets_go_with_the_executor() -> None:
     plane = WorkPlane(executor)
     plane.submit(mapped, View(load_dataset("digits"), np.arange(5)), mark=0, label=LABEL).value()
     folders = executor.data_folder
-    assert len(list(folders.iterdir())) == 2
+    assert sorted(file.suffix for file in folders.iterdir() if file.suffix) == [".facts", ".npy"]
     plane.close()
     assert not folders.exists()
 
@@ -183,22 +183,22 @@ def test_workers_end_and_tidy_up_when_the_process_of_their_run_is_killed() -> No
         "from test_processes import where\n"
         "executor = ProcessExecutor(1)\n"
         "handle = WorkPlane(executor).submit(where, mark=1, label=Label('', '', 0.0, ''))\n"
-        "print(handle.value(), executor.data_folder, flush=True)\n"
+        "print(handle.value(), executor.data_folder, executor.weights_folder, flush=True)\n"
         "time.sleep(100)\n"
     )
     command = [sys.executable, "-c", code]
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=paths) as process:
         assert process.stdout is not None
-        worker, folder = process.stdout.readline().split()
-        assert Path(folder).exists()
+        worker, *folders = process.stdout.readline().split()
+        gone = [Path(f"/proc/{worker}"), *(Path(folder) for folder in folders if folder != "None")]
+        assert all(path.exists() for path in gone)
         process.kill()
     for _ in range(300):
-        if not Path(folder).exists() and not Path(f"/proc/{worker}").exists():
+        if not any(path.exists() for path in gone):
             break
         time.sleep(0.1)
-    assert not Path(folder).exists()
-    assert not Path(f"/proc/{worker}").exists()
+    assert not any(path.exists() for path in gone)
 
 
 def test_there_is_at_least_one_process() -> None:
@@ -230,6 +230,24 @@ def test_a_run_has_the_same_tables_in_one_process_and_in_several(tmp_path: Path)
     assert len(inline) >= 8
     assert tables("processes", 1) == inline
     assert tables("processes", 2) == inline
+
+
+def test_jobs_of_two_threads_have_the_same_bits_in_one_process_and_in_several(tmp_path: Path) -> None:
+    scenario = tiny_scenario(
+        model={"name": "mlp", "hidden": [2000]},  # so large that two threads share the work
+        data={"source": "digits", "proxy": {"share": 0.1}, "partition": {"kind": "iid", "samples": 20}},
+        horizon="8 min",
+        drifts=[],
+        work={"threads_per_job": 2},
+    )
+    tables = []
+    for executor, workers in (("inline", None), ("processes", 1), ("processes", 2)):
+        out = tmp_path / f"{executor}-{workers}"
+        folder = run(scenario, learners=["fedavg"], seeds=[3], out=out, executor=executor, workers=workers, cache=False)
+        tables.append({file.name: file.read_bytes() for file in (folder / "tables").iterdir()})
+    assert len(tables[0]) >= 8
+    assert tables[1] == tables[0]
+    assert tables[2] == tables[0]
 
 
 @pytest.mark.parametrize(
@@ -275,12 +293,16 @@ def test_results_on_ray_are_the_same_to_the_bit(ray_executor: RayExecutor) -> No
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_run_on_ray_has_the_tables_of_a_run_in_one_process(ray_executor: RayExecutor, tmp_path: Path) -> None:
-    scenario = tiny_scenario(model={"name": "mlp", "hidden": [8], "dropout": 0.1})
-    tables = []
-    for executor in ("inline", "ray"):
-        folder = run(scenario, learners=["fedavg"], seeds=[3], out=tmp_path / executor, executor=executor)
-        tables.append({file.name: file.read_bytes() for file in (folder / "tables").iterdir()})
-    assert tables[0] == tables[1]
+    for threads in (1, 2):
+        scenario = tiny_scenario(
+            model={"name": "mlp", "hidden": [8], "dropout": 0.1}, work={"threads_per_job": threads}
+        )
+        tables = []
+        for executor in ("inline", "ray"):
+            out = tmp_path / f"{executor}-{threads}"
+            folder = run(scenario, learners=["fedavg"], seeds=[3], out=out, executor=executor)
+            tables.append({file.name: file.read_bytes() for file in (folder / "tables").iterdir()})
+        assert tables[0] == tables[1]
 
 
 @pytest.mark.ray

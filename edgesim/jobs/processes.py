@@ -1,8 +1,8 @@
 """Jobs in processes on this machine: joblib's loky processes, data sets in files that all of them map.
 
-A data set is written once and mapped by every worker, so that it is in memory once; weights go with the calls that
-read them. What costs less than handing it to another process stays in the process of the run: averages, and the
-smallest networks side by side.
+A data set is written once and mapped by every worker, so that it is in memory once; weights go by way of files in
+memory (``shared``), and where there is no room for these, with the calls that read them. What costs less than handing
+it to another process stays in the process of the run: averages, and the smallest networks side by side.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
-import weakref
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -24,8 +23,11 @@ from typing import TYPE_CHECKING, Any, final
 from ..errors import EdgesimError
 from .executors import VIEW_CACHE_BYTES, Calls, InlineExecutor, Outcome, Raised, ViewCache, run
 from .placement import CPU, Placement
+from .shared import NoRoom, Parcel, SharedFolder, SharedWeights, TensorFile, mapped, weights_folder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..data import Dataset
 
 AHEAD = 1
@@ -66,8 +68,11 @@ class ProcessExecutor:
         self.placement = placement
         self._here = InlineExecutor(threads_per_job, placement=placement)
         self._folder = DatasetFolder()
+        self._memory = weights_folder("edgesim-weights-")
+        self._weights = None if self._memory is None else SharedWeights(self._memory.path)
         self._finished: deque[tuple[int, list[Outcome]]] = deque()
-        self._under_way: dict[Future[bytes], tuple[int, Calls, bytes]] = {}
+        self._under_way: dict[Future[bytes], _Sent] = {}
+        self._sent = 0
         self._pool = self._start_pool()
         for _ in range(workers):  # they start, and import torch, while the world is built
             self._pool.submit(_nothing)
@@ -77,48 +82,73 @@ class ProcessExecutor:
         """Where the data sets are that workers map; gone once the executor is closed."""
         return self._folder.path
 
+    @property
+    def weights_folder(self) -> Path | None:
+        """Where weights are on their way; gone once the executor is closed. None where there is no place for them."""
+        return None if self._memory is None else self._memory.path
+
     def start(self, ticket: int, calls: Calls) -> None:
         """See ``Executor``."""
         if calls.function.is_light(calls.path, calls.params):
             self._here.start(ticket, calls)
             self._finished.append(self._here.finish())
             return
-        from .wire import pack_calls
-
         try:
-            packed = pack_calls(calls, self._folder.publish)
+            sent = self._pack(ticket, calls)
         except Exception as error:  # something in it cannot go to another process
             self._finished.append((ticket, [Raised(error) for _ in calls.each]))
             return
-        self._under_way[self._submit(packed)] = (ticket, calls, packed)
+        self._under_way[self._submit(sent)] = sent
 
     def finish(self) -> tuple[int, list[Outcome]]:
         """See ``Executor``. Where a worker dies, what was under way is repeated, one batch at a time, so that it is
         known which of them it was."""
-        from .wire import unpack_outcomes
-
         while not self._finished:
             done = wait(self._under_way, return_when=FIRST_COMPLETED).done
             if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
                 self._repeat_alone()
                 break
             for future in done:
-                ticket, _, _ = self._under_way.pop(future)
-                self._finished.append((ticket, unpack_outcomes(future.result())))
+                sent = self._under_way.pop(future)
+                self._finished.append((sent.ticket, sent.outcomes(future)))
         return self._finished.popleft()
 
     def abandon(self) -> None:
         """See ``Executor``."""
-        for future in self._under_way:
-            future.cancel()
+        for future, sent in self._under_way.items():
+            if not future.cancel():  # its worker goes on
+                future.add_done_callback(sent.forget)
         self._under_way.clear()
         self._finished.clear()
+        if self._weights is not None:
+            self._weights.clear()
 
     def close(self) -> None:
         """See ``Executor``."""
         self.abandon()
         self._pool.shutdown(wait=True, kill_workers=True)
         self._folder.remove()
+        if self._memory is not None:
+            self._memory.remove()
+
+    def _pack(self, ticket: int, calls: Calls) -> _Sent:
+        from .wire import pack_calls
+
+        self._sent += 1
+        if self._weights is not None:
+            parcel = self._weights.begin()
+            try:
+                packed = pack_calls(calls, self._folder.publish, parcel.put)
+                parcel.send()
+            except NoRoom:
+                pass
+            except BaseException:
+                parcel.discard()
+                raise
+            else:
+                assert self._memory is not None
+                return _Sent(ticket, calls, packed, parcel, self._memory.path / f"outcomes-{self._sent}")
+        return _Sent(ticket, calls, pack_calls(calls, self._folder.publish))
 
     def _start_pool(self) -> Any:
         from joblib.externals.loky.process_executor import ProcessPoolExecutor
@@ -126,30 +156,68 @@ class ProcessExecutor:
         return ProcessPoolExecutor(
             self.workers,
             initializer=_begin,
-            initargs=(os.getpid(), str(self._folder.path)),
+            initargs=(os.getpid(), [str(folder) for folder in (self.data_folder, self.weights_folder) if folder]),
             env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},  # jobs set the number of threads that they need
         )
 
-    def _submit(self, packed: bytes) -> Future[bytes]:
-        how = str(self._folder.path), self.threads_per_job, self.placement.device
-        future: Future[bytes] = self._pool.submit(_work, packed, *how)
+    def _submit(self, sent: _Sent) -> Future[bytes]:
+        how = str(self.data_folder), sent.file, self.threads_per_job, self.placement.device
+        future: Future[bytes] = self._pool.submit(_work, sent.packed, *how)
         return future
 
     def _repeat_alone(self) -> None:
-        from .wire import unpack_outcomes
-
         suspects = list(self._under_way.values())
         self._under_way.clear()
         self._pool.shutdown(wait=True, kill_workers=True)
         self._pool = self._start_pool()
-        for ticket, calls, packed in suspects:
+        for sent in suspects:
+            if sent.file is not None:
+                sent.file.unlink(missing_ok=True)  # half of it may be there
             try:
-                outcomes = unpack_outcomes(self._submit(packed).result())
+                outcomes = sent.outcomes(self._submit(sent))
             except BrokenProcessPool:
                 self._pool.shutdown(wait=True, kill_workers=True)
                 self._pool = self._start_pool()
-                outcomes = [Raised(WorkerDied()) for _ in calls.each]
-            self._finished.append((ticket, outcomes))
+                outcomes = [Raised(WorkerDied()) for _ in sent.calls.each]
+            self._finished.append((sent.ticket, outcomes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A batch under way.
+
+    Attributes
+    ----------
+    packed
+        It, as its worker gets it.
+    parcel
+        Its weights, and ``file``, where the worker puts large tensors of the outcomes; None where all is in messages.
+    """
+
+    ticket: int
+    calls: Calls
+    packed: bytes
+    parcel: Parcel | None = None
+    file: Path | None = None
+
+    def outcomes(self, future: Future[bytes]) -> list[Outcome]:
+        """Wait for the outcomes, which then are in this process's own memory."""
+        from .wire import unpack_outcomes
+
+        try:
+            return unpack_outcomes(future.result(), self._mapped)
+        finally:
+            self.forget(future)
+
+    def forget(self, future: Future[bytes]) -> None:
+        """Let go of the files."""
+        if self.parcel is not None and self.file is not None:
+            self.file.unlink(missing_ok=True)
+            self.parcel.end()
+
+    def _mapped(self, name: str) -> Tensor:
+        assert self.file is not None
+        return mapped(self.file)
 
 
 @final
@@ -163,9 +231,9 @@ class DatasetFolder:
     """
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="edgesim-data-"))
+        self._folder = SharedFolder("edgesim-data-")
+        self.path = self._folder.path
         self._published: set[str] = set()
-        self._remover = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
     def publish(self, dataset: Dataset) -> None:
         """Write a data set, if it is not there."""
@@ -181,28 +249,29 @@ class DatasetFolder:
 
     def remove(self) -> None:
         """Delete the files; processes that have mapped them keep what they see."""
-        self._remover()
+        self._folder.remove()
 
 
 # In a worker --------------------------------------------------------------------------------------------------------
 
 
-def _begin(run: int, folder: str) -> None:
-    """Prepare a worker of the process ``run``, whose data sets are in ``folder``.
+def _begin(run: int, folders: list[str]) -> None:
+    """Prepare a worker of the process ``run``, whose data sets and weights are in ``folders``.
 
     Ctrl-C is for the process of the run, which ends its workers. Where that was killed itself, its workers tidy up and
     end. What jobs need is imported.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(run, folder), daemon=True).start()
+    threading.Thread(target=_end_with, args=(run, folders), daemon=True).start()
 
     from . import arithmetic, wire  # noqa: F401 - they are there when the first job comes
 
 
-def _end_with(run: int, folder: str) -> None:
+def _end_with(run: int, folders: list[str]) -> None:
     while os.getppid() == run:
         time.sleep(SECONDS_PER_LOOK)
-    shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
@@ -210,12 +279,25 @@ def _nothing() -> None:
     """A task that only makes a worker start."""
 
 
-def _work(packed: bytes, folder: str, threads: int, device: str) -> bytes:
-    """Compute a batch, in a worker."""
+def _work(packed: bytes, folder: str, file: Path | None, threads: int, device: str) -> bytes:
+    """Compute a batch, in a worker; large tensors of the outcomes go into ``file``, if there is one, which has the
+    weights of calls beside it."""
     from .wire import pack_outcomes, unpack_calls
 
-    calls = unpack_calls(packed, lambda fingerprint: _dataset(folder, fingerprint))
-    return pack_outcomes(run(calls, threads, _views(), device))
+    def dataset(fingerprint: str) -> Dataset:
+        return _dataset(folder, fingerprint)
+
+    if file is None:
+        return pack_outcomes(run(unpack_calls(packed, dataset), threads, _views(), device))
+    calls = unpack_calls(packed, dataset, lambda name: mapped(file.with_name(name)))
+    outcomes = run(calls, threads, _views(), device)
+    tensors = TensorFile(file)
+    try:
+        told = pack_outcomes(outcomes, tensors.add)
+        tensors.close()
+    except NoRoom:
+        return pack_outcomes(outcomes)
+    return told
 
 
 @lru_cache(maxsize=1)
