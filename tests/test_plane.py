@@ -355,6 +355,26 @@ def test_values_that_memory_has_no_room_for_are_kept_in_files(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_parts_that_are_asked_for_later_do_not_bring_everything_back_into_memory(tmp_path: Path) -> None:
+    overflow = Overflow(tmp_path)
+    plane = WorkPlane(InlineExecutor(), memory_bytes=100_000, overflow=overflow)
+    wholes = [plane.submit(counted, number, label=LABEL) for number in range(100)]
+    plane.flush()
+    written = overflow.written
+    parts = []
+    for whole in wholes:
+        parts.append(whole.part("state"))
+        assert plane.held_bytes <= 100_000
+    assert overflow.written - written <= 50  # those that were in memory; the others are in files already
+    del wholes, whole
+    for number, part in enumerate(parts):
+        assert float(part.value()["w"][-1]) == number
+        assert plane.held_bytes <= 100_000
+    del parts, part
+    assert overflow.folder is not None
+    assert not list(overflow.folder.iterdir())
+
+
 @job
 def counted(number: int) -> Trained:
     return Trained({"w": torch.full((1000,), float(number))}, float(number), 1)

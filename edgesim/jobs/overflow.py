@@ -40,7 +40,7 @@ class Overflow:
         self._parent = parent
 
     def write(self, result: Result) -> Load | None:
-        """Write a value, for as long as its result lives; return what reads it again, or None where no file can hold
+        """Write a value; return what reads it again, for as long as somebody holds that, or None where no file can hold
         it."""
         packing = Packing()
         try:
@@ -53,8 +53,9 @@ class Overflow:
         file = self.folder / f"{result.key}.safetensors"
         file.write_bytes(packing.record({}))
         self.written += 1
-        weakref.finalize(result, file.unlink, missing_ok=True)
-        return partial(_read, file, result.key, result.function)
+        load = partial(_read, file, result.key, result.function)
+        weakref.finalize(load, file.unlink, missing_ok=True)
+        return load
 
     def close(self) -> None:
         """Remove what there is."""

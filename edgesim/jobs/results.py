@@ -8,7 +8,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from .function import JobFunction
@@ -70,6 +71,13 @@ class Result:
             self._load = None
             self._count()
         return self._value
+
+    def take_part(self, name: str, key: str) -> Result:
+        """Return the result that is an attribute of this one, which is not loaded for it."""
+        part = self._results.take(key, self.function, getattr(self.peek(), name), shared=self.shared)
+        if self._stored is not None and part._stored is None:
+            part._stored = partial(_part, self._stored, name)  # to let go of it needs no file of its own
+        return part
 
     def peek(self) -> Any:
         """Return the value without keeping it in memory, where it is stored."""
@@ -138,10 +146,13 @@ class Results:
         By key.
     overflow
         Where results go that memory has no room for; None to keep them in memory whatever they take.
+    memory_bytes
+        What they may take.
     """
 
-    def __init__(self, store: Store | None = None, overflow: Overflow | None = None) -> None:
+    def __init__(self, store: Store | None = None, overflow: Overflow | None = None, memory_bytes: float = inf) -> None:
         self.total_bytes = 0
+        self.memory_bytes = memory_bytes
         self.overflow = overflow
         self.live: weakref.WeakValueDictionary[str, Result] = weakref.WeakValueDictionary()
         self.store = store
@@ -157,12 +168,12 @@ class Results:
             self.store.put(result)
         return result
 
-    def make_room(self, memory_bytes: int) -> None:
-        """Where values take more memory, write some of them to files, those that were computed longest ago first."""
-        if self.total_bytes <= memory_bytes or self.overflow is None:
+    def make_room(self) -> None:
+        """Where values take too much memory, write some to files, those that were computed longest ago first."""
+        if self.total_bytes <= self.memory_bytes or self.overflow is None:
             return
         for result in list(self.live.values()):
-            if self.total_bytes <= ROOM * memory_bytes:
+            if self.total_bytes <= ROOM * self.memory_bytes:
                 break
             if result.nbytes:
                 result.unload(self.overflow)
@@ -179,14 +190,21 @@ class Results:
 
     def part(self, whole: Result, key: str, name: str) -> Result:
         """Return the result that is an attribute of another."""
-        return self.take(key, whole.function, getattr(whole.value, name), shared=whole.shared)
+        part = whole.take_part(name, key)
+        self.make_room()  # parts are asked for between flushes too: by thousands of devices at one time
+        return part
 
     def read(self, result: Result) -> Any:
         """Return a value to somebody outside of the work plane, whose decisions or tables may hang on it."""
         value = result.value
         if self.store is not None and result.nbytes:
             self.store.keep(result)
+        self.make_room()
         return value
+
+
+def _part(load: Load, name: str) -> Any:
+    return getattr(load(), name)
 
 
 def size_bytes(value: Any) -> int:

@@ -73,7 +73,6 @@ class WorkPlane:
             raise ValueError(f"max_pending is at least 1, not {max_pending}")
         self._executor = executor
         self._max_pending = max_pending
-        self._memory_bytes = memory_bytes
         self._on_done = on_done
         self._submitted = 0
         self._done = 0
@@ -86,7 +85,7 @@ class WorkPlane:
         self._watch = watch or Stopwatch()
         self._is_here = isinstance(executor, InlineExecutor)
         self._kinds = Kinds(executor.threads_per_job, executor.placement)
-        self._results = Results(store, overflow)
+        self._results = Results(store, overflow, memory_bytes)
         self._pending: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
 
     @property
@@ -126,7 +125,7 @@ class WorkPlane:
         job = Job(number, marked, inputs, params, seed_or_none, label, self)
         handle = job.handle(WHOLE, self._results)
         self._pending[number] = job
-        if len(self._pending) >= self._max_pending or self._results.total_bytes > self._memory_bytes:
+        if len(self._pending) >= self._max_pending or self._results.total_bytes > self._results.memory_bytes:
             self.flush()
         return handle
 
@@ -139,7 +138,7 @@ class WorkPlane:
         try:
             self._recall()
             self._run(Schedule(self._pending.values()))
-            self._results.make_room(self._memory_bytes)
+            self._results.make_room()
         finally:
             self._executor.abandon()
             self._flushing = False
@@ -210,7 +209,7 @@ class WorkPlane:
                     self._finish(job)
                 schedule.finished(job)
             with self._watch.on("io"):
-                self._results.make_room(self._memory_bytes)
+                self._results.make_room()
                 if self._results.store is not None:
                     self._results.store.tick(self._results.live)
         if failures:
