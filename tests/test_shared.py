@@ -150,7 +150,7 @@ def test_no_file_is_left_of_batches_that_nobody_waits_for_any_more(executor: Pro
             break
         time.sleep(0.1)
     assert files(executor) == []
-    assert WorkPlane(executor).submit(maps, state, mark=7, label=LABEL).value() == 1  # it goes on
+    assert bits(WorkPlane(executor))  # it goes on
 
 
 def test_without_room_weights_go_inside_of_messages(executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
