@@ -51,22 +51,27 @@ class Layout:
         """Logits of a sample."""
         return self.shapes[-1][0]
 
-    def mistake(self, state: State, batches: Sequence[Batch]) -> ValueError | None:
-        """What is wrong with weights or samples that are not of this network; labels are looked at by ``strange``."""
+    def wrong_weights(self, state: State) -> ValueError | None:
+        """What is wrong with weights that are not of this network."""
         if tuple(state) != self.names and state.keys() != set(self.names):
             strange = sorted(state.keys() ^ set(self.names))
             return ValueError(f"these weights are not of this network: {', '.join(strange[:3])}, {len(strange)} in all")
         for name, shape in zip(self.weights, self.shapes, strict=True):
             if state[name].shape != shape:
                 return ValueError(f"these weights are not of this network: {name} is {tuple(state[name].shape)}")
+        return None
+
+    def wrong_samples(self, batches: Sequence[Batch]) -> ValueError | None:
+        """What is wrong with samples that are not for this network; labels are looked at by ``strange``."""
         for x, _ in batches:
-            if prod(x.shape[1:]) != self.features:
+            if (x.size(1) if x.dim() == 2 else prod(x.shape[1:])) != self.features:
                 return ValueError(f"a sample has {prod(x.shape[1:])} numbers, and the network takes {self.features}")
         return None
 
     def strange(self, labels: Tensor) -> ValueError | None:
         """What is wrong with labels that the network does not know."""
-        low, high = (int(label) for label in labels.aminmax())
+        numbers = labels.numpy()
+        low, high = int(numbers.min()), int(numbers.max())
         if low >= 0 and high < self.classes:
             return None
         return ValueError(f"labels go from {low} to {high}, and there are {self.classes} classes")
@@ -95,10 +100,14 @@ class _Given:
 def _checked(shape: Layout, elements: Sequence[Element], results: list[Any]) -> list[_Given]:
     """The elements that can be computed; of the others, ``results`` takes what is wrong."""
     given = []
-    for place, ((state, *views), seed) in enumerate(elements):
-        element = _Given(place, weights(state), [view for view in views if view[1].shape[0]], seed)
-        if (mistake := shape.mistake(element.state, element.samples)) is None:
-            given.append(element)
+    sound: State | None = None  # found to be of this network: jobs often start from the same weights
+    for place, ((start, *views), seed) in enumerate(elements):
+        state, samples = weights(start), [view for view in views if view[1].size(0)]
+        mistake = None if state is sound else shape.wrong_weights(state)
+        mistake = mistake or shape.wrong_samples(samples)
+        if mistake is None:
+            given.append(_Given(place, state, samples, seed))
+            sound = state
         else:
             results[place] = mistake
     labels = [y for element in given for _, y in element.samples]
@@ -123,7 +132,7 @@ class _Job:
     x: Tensor  # (sample, feature)
     y: Tensor  # (sample,)
     cut: tuple[tuple[int, int], ...]
-    shuffler: torch.Generator
+    seed: int
     loss: float = 0.0
     diverged: Trained | None = None
 
@@ -160,12 +169,12 @@ def train(
         xs, ys = zip(*given.samples, strict=True)
         x, y = (xs[0], ys[0]) if len(xs) == 1 else (torch.cat(xs), torch.cat(ys))
         assert given.seed is not None
-        shuffler = torch.Generator().manual_seed(given.seed)
-        jobs.append(_Job(given.place, given.state, x.flatten(1), y, batches(y.shape[0], batch_size), shuffler))
-    jobs.sort(key=lambda job: -job.y.shape[0])  # whose batches are of one size stand together, at every step
+        x = x if x.dim() == 2 else x.flatten(1)
+        jobs.append(_Job(given.place, given.state, x, y, batches(y.size(0), batch_size), given.seed))
+    jobs.sort(key=lambda job: -job.y.size(0))  # whose batches are of one size stand together, at every step
     if jobs:
         with torch.no_grad():
-            stack = _Stack(shape, jobs, stacked_optimizer(optimizer, learning_rate, weight_decay))
+            stack = _Stack(shape, jobs, stacked_optimizer(optimizer, learning_rate, weight_decay), epochs)
             for epoch in range(epochs):
                 stack.train_epoch(epoch)
             for job, result in zip(jobs, stack.results(epochs), strict=True):
@@ -173,10 +182,23 @@ def train(
     return results
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """Neighbours in a stack whose batches fill up to the same number of rows at one step: views of the stack."""
+
+    jobs: slice
+    weights: list[Tensor]  # (job, out, in)
+    transposed: list[Tensor]  # (job, in, out)
+    biases: list[Tensor]  # (job, 1, out)
+    rows: Tensor  # (job, row): of the samples, as they are shuffled
+    shares: Tensor  # (job, 1, row): of a row in the mean loss
+    minus_one: Tensor  # (job, 1, row)
+
+
 class _Stack:
     """Networks that are trained together, those with the most samples first."""
 
-    def __init__(self, shape: Layout, jobs: Sequence[_Job], mover: StackedOptimizer) -> None:
+    def __init__(self, shape: Layout, jobs: Sequence[_Job], mover: StackedOptimizer, epochs: int) -> None:
         self._shape = shape
         self._jobs = jobs
         self._mover = mover
@@ -191,68 +213,84 @@ class _Stack:
             sizes[place, : len(job.cut)] = [stop - start for start, stop in job.cut]
         self._sizes = sizes  # (job, step)
         within = np.arange(_filled(int(sizes.max()))) < sizes[:, :, None]
-        shares = within / np.maximum(sizes, 1)[:, :, None]
-        self._shares = put(torch.from_numpy(shares.astype(np.float32)))  # of a row in the mean loss: (job, step, row)
-        self._runs = [list(_runs(sizes[:, step])) for step in range(sizes.shape[1])]
+        shares = put(torch.from_numpy((within / np.maximum(sizes, 1)[:, :, None]).astype(np.float32)))
+        self._orders = _orders(jobs, epochs)
+        self._shuffled = np.full(within.shape, self._x.size(0) - 1)  # rows of samples: (job, step, row)
+        self._rows = put(torch.from_numpy(self._shuffled))
+        self._runs = [
+            [self._run(slice(first, last), step, filled, shares) for first, last, filled in _runs(sizes[:, step])]
+            for step in range(sizes.shape[1])
+        ]
 
     def train_epoch(self, epoch: int) -> None:
         """Train every network on all of its samples once."""
-        rows = put(torch.from_numpy(self._shuffled()))  # (job, step, row)
+        self._shuffle(epoch)
         losses = np.zeros(self._sizes.shape, np.float32)
         for step, runs in enumerate(self._runs):
-            for first, last, filled in runs:
-                chosen = rows[first:last, step, :filled].reshape(-1)
-                x = self._x[chosen].view(last - first, filled, -1)
-                y = self._y[chosen].view(last - first, 1, filled)
-                shares = self._shares[first:last, step, :filled].unsqueeze(1)
-                losses[first:last, step] = self._step(slice(first, last), x, y, shares, epoch, step)
+            for run in runs:
+                losses[run.jobs, step] = self._step(run, epoch, step)
         means = (losses.astype(np.float64) * self._sizes).sum(1)
         for job, total in zip(self._jobs, means.tolist(), strict=True):
-            job.loss = total / job.y.shape[0]
+            job.loss = total / job.y.size(0)
 
     def results(self, epochs: int) -> Iterator[Trained]:
         """What each network has become."""
-        stacks = [stack.cpu() for stack in (*self._weights, *(bias.squeeze(1) for bias in self._biases))]
-        finite = isfinite(sum(float(stack.sum()) for stack in stacks))
-        names = [*self._shape.weights, *self._shape.biases]
-        columns = [dict(zip(names, state, strict=True)) for state in zip(*map(torch.unbind_copy, stacks), strict=True)]
-        for job, unsorted in zip(self._jobs, columns, strict=True):
+        layers = zip(self._weights, self._biases, strict=True)
+        stacks = [stack.cpu() for weight, bias in layers for stack in (weight, bias.squeeze(1))]
+        finite = isfinite(sum([float(stack.sum()) for stack in stacks]))
+        for job, tensors in zip(self._jobs, zip(*map(torch.unbind_copy, stacks), strict=True), strict=True):
             if job.diverged is not None:
                 yield job.diverged
                 continue
-            state = {name: unsorted[name] for name in self._shape.names}
+            state = dict(zip(self._shape.names, tensors, strict=True))
             sound = finite or all(bool(tensor.isfinite().all()) for tensor in state.values())
             yield Trained(state, job.loss, epochs * len(job.cut), diverged=not sound)
 
-    def _shuffled(self) -> npt.NDArray[np.int64]:
-        """The rows of each job's batches, in an order drawn anew; the row of zeros where a batch is filled up."""
-        rows = np.full((*self._sizes.shape, self._shares.shape[2]), self._x.shape[0] - 1)
+    def _run(self, jobs: slice, step: int, rows: int, shares: Tensor) -> _Run:
+        weights = [weight[jobs] for weight in self._weights]
+        own = shares[jobs, step, :rows].unsqueeze(1)
+        return _Run(
+            jobs,
+            weights,
+            [weight.transpose(1, 2) for weight in weights],
+            [bias[jobs] for bias in self._biases],
+            self._rows[jobs, step, :rows],
+            own,
+            torch.full_like(own, -1.0),
+        )
+
+    def _shuffle(self, epoch: int) -> None:
+        """Put the rows of each job's batches in the order of an epoch; where a batch is filled up, the row of zeros
+        stays."""
         begin = 0
         for place, job in enumerate(self._jobs):
-            order = torch.randperm(job.y.shape[0], generator=job.shuffler).numpy() + begin
+            order = self._orders[place][epoch] + begin
             for step, (start, stop) in enumerate(job.cut):
-                rows[place, step, : stop - start] = order[start:stop]
+                self._shuffled[place, step, : stop - start] = order[start:stop]
             begin += order.shape[0]
-        return rows
+        if self._rows.device.type != "cpu":  # there they are not the same memory
+            self._rows.copy_(torch.from_numpy(self._shuffled))
 
-    def _step(self, run: slice, x: Tensor, y: Tensor, shares: Tensor, epoch: int, step: int) -> npt.NDArray[np.float32]:
+    def _step(self, run: _Run, epoch: int, step: int) -> npt.NDArray[np.float32]:
         """One optimizer step of the jobs of a run; their mean losses."""
-        weights = [weight[run] for weight in self._weights]
-        biases = [bias[run] for bias in self._biases]
+        weights, biases, shares = run.weights, run.biases, run.shares
+        chosen = run.rows.reshape(-1)
+        x = self._x[chosen].view(*run.rows.shape, -1)
+        y = self._y[chosen].view(shares.shape)
         activations = [x]  # (job, row, feature)
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            activations.append(torch.baddbmm(bias, activations[-1], weight.transpose(1, 2)).relu_())
+        for transposed, bias in zip(run.transposed[:-1], biases[:-1], strict=True):
+            activations.append(torch.baddbmm(bias, activations[-1], transposed).relu_())
         # (job, class, row): over rows that lie side by side the softmax takes a tenth of the time.
         logits = torch.baddbmm(biases[-1].transpose(1, 2), weights[-1], activations[-1].transpose(1, 2))
         log_probabilities = logits.log_softmax(1)
         picked = log_probabilities.gather(1, y)
         losses: npt.NDArray[np.float32] = -(picked * shares).squeeze(1).cpu().numpy().sum(1)
         if not np.isfinite(losses).all():
-            self._stop(run, losses, epoch, step)
+            self._stop(run.jobs, losses, epoch, step)
         slope = log_probabilities.exp_()  # of the mean loss by the logits
-        slope.scatter_add_(1, y, torch.full_like(picked, -1.0))
+        slope.scatter_add_(1, y, run.minus_one)
         slope *= shares
-        self._mover.next(run, epoch, step)
+        self._mover.next(run.jobs, epoch, step)
         slope = slope.transpose(1, 2)  # (job, row, class)
         for place in range(len(weights) - 1, -1, -1):
             below = None
@@ -280,6 +318,17 @@ class _Stack:
             state[weight] = self._weights[number][place].to("cpu", copy=True)
             state[bias] = self._biases[number][place, 0].to("cpu", copy=True)
         return state
+
+
+def _orders(jobs: Sequence[_Job], epochs: int) -> list[list[npt.NDArray[np.int64]]]:
+    """In which order each job takes its samples in each epoch."""
+    shuffler = torch.Generator()
+    orders = []
+    for job in jobs:
+        shuffler.manual_seed(job.seed)
+        samples = job.y.size(0)
+        orders.append([torch.randperm(samples, generator=shuffler).numpy() for _ in range(epochs)])
+    return orders
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:
@@ -326,10 +375,11 @@ def evaluate(elements: Sequence[Element], *, architecture: Architecture) -> list
     parts: dict[int, list[_Part]] = {}
     for given in _checked(shape, elements, results):
         for x, y in given.samples:
-            for start in range(0, y.shape[0], EVALUATION_ROWS):
+            flat = x if x.dim() == 2 else x.flatten(1)
+            for start in range(0, y.size(0), EVALUATION_ROWS):
                 rows = slice(start, start + EVALUATION_ROWS)
-                part = _Part(given.place, given.state, x[rows].flatten(1), y[rows])
-                parts.setdefault(_filled(part.y.shape[0]), []).append(part)
+                part = _Part(given.place, given.state, flat[rows], y[rows])
+                parts.setdefault(_filled(part.y.size(0)), []).append(part)
     with torch.inference_mode():
         rows_at_a_time = _ROWS_AT_A_TIME.get(current().type, 1)
         for filled, alike in parts.items():
@@ -340,17 +390,22 @@ def evaluate(elements: Sequence[Element], *, architecture: Architecture) -> list
                     before = results[part.place]
                     assert isinstance(before, Evaluation)
                     results[part.place] = Evaluation(
-                        before.correct + correct, before.loss_sum + loss_sum, before.samples + part.y.shape[0]
+                        before.correct + correct, before.loss_sum + loss_sum, before.samples + part.y.size(0)
                     )
     return results
 
 
 def _scores(shape: Layout, parts: Sequence[_Part], rows: int) -> tuple[list[int], list[float]]:
     """How many samples of each part are right, and their summed cross-entropy."""
-    zeros = torch.zeros(rows, shape.features), torch.full((rows,), -1)
-    x = torch.cat([tensor for part in parts for tensor in (part.x, zeros[0][: rows - part.y.shape[0]])])
-    y = torch.cat([tensor for part in parts for tensor in (part.y, zeros[1][: rows - part.y.shape[0]])])
-    x, y = put(x).view(len(parts), rows, -1), put(y).view(len(parts), rows)
+    zeros, none = torch.zeros(rows, shape.features), torch.full((rows,), -1)
+    xs, ys = [], []
+    for part in parts:
+        xs.append(part.x)
+        ys.append(part.y)
+        if missing := rows - part.y.size(0):
+            xs.append(zeros[:missing])
+            ys.append(none[:missing])
+    x, y = put(torch.cat(xs)).view(len(parts), rows, -1), put(torch.cat(ys)).view(len(parts), rows)
     for name, bias in zip(shape.weights[:-1], shape.biases[:-1], strict=True):
         weight = _side_by_side(parts, name)
         x = torch.baddbmm(_side_by_side(parts, bias).unsqueeze(1), x, weight.transpose(1, 2)).relu_()

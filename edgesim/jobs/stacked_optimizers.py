@@ -49,6 +49,22 @@ def stacked_optimizer(name: str, learning_rate: float, weight_decay: float) -> S
 
 
 @final
+class _Runs:
+    """Stacked tensors, and their parts for each run of jobs, which come back at every epoch."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._parts: dict[tuple[int, int], list[Tensor]] = {}
+
+    def of(self, run: slice) -> list[Tensor]:
+        """The part of each tensor."""
+        key = run.start, run.stop
+        if key not in self._parts:
+            self._parts[key] = [tensor[run] for tensor in self._tensors]
+        return self._parts[key]
+
+
+@final
 class _SGD(StackedOptimizer):
     def __init__(self, learning_rate: float, weight_decay: float, momentum: float) -> None:
         self._learning_rate = learning_rate
@@ -56,26 +72,26 @@ class _SGD(StackedOptimizer):
         self._momentum = momentum
 
     def begin(self, parameters: Sequence[Tensor], steps: Sequence[int]) -> None:
-        self._parameters = parameters
-        self._velocity = [torch.zeros_like(parameter) for parameter in parameters] if self._momentum else []
+        self._parameters = _Runs(parameters)
+        self._velocity = _Runs([torch.zeros_like(parameter) for parameter in parameters] if self._momentum else [])
 
     def next(self, run: slice, epoch: int, step: int) -> None:
-        self._run = run
+        self._now = self._parameters.of(run)
+        self._velocity_now = self._velocity.of(run)
 
     def move(self, place: int, gradient: Tensor) -> None:
-        parameter = self._parameters[place][self._run]
+        parameter = self._now[place]
         if self._weight_decay:
             gradient = gradient.add(parameter, alpha=self._weight_decay)
         if self._momentum:
-            velocity = self._velocity[place][self._run]
-            gradient = velocity.mul_(self._momentum).add_(gradient)
+            gradient = self._velocity_now[place].mul_(self._momentum).add_(gradient)
         parameter.add_(gradient, alpha=-self._learning_rate)
 
     def move_by_product(self, place: int, left: Tensor, right: Tensor) -> None:
         if self._momentum or self._weight_decay:
             self.move(place, torch.bmm(left, right))
         else:  # plain: the product is added where it is made
-            self._parameters[place][self._run].baddbmm_(left, right, alpha=-self._learning_rate)
+            self._now[place].baddbmm_(left, right, alpha=-self._learning_rate)
 
 
 @final
@@ -85,24 +101,24 @@ class _Adam(StackedOptimizer):
         self._weight_decay = weight_decay
 
     def begin(self, parameters: Sequence[Tensor], steps: Sequence[int]) -> None:
-        self._parameters = parameters
+        self._parameters = _Runs(parameters)
         self._steps = steps
-        self._mean = [torch.zeros_like(parameter) for parameter in parameters]
-        self._square = [torch.zeros_like(parameter) for parameter in parameters]
+        self._mean = _Runs([torch.zeros_like(parameter) for parameter in parameters])
+        self._square = _Runs([torch.zeros_like(parameter) for parameter in parameters])
 
     def next(self, run: slice, epoch: int, step: int) -> None:
-        self._run = run
+        self._now, self._mean_now, self._square_now = self._parameters.of(run), self._mean.of(run), self._square.of(run)
         first, second = ADAM_BETAS
         done = [epoch * steps + step + 1 for steps in self._steps[run]]  # jobs with fewer samples have made fewer
         self._scale = put(torch.tensor([sqrt(1 - second**count) for count in done]))[:, None, None]
         self._rate = put(torch.tensor([-self._learning_rate / (1 - first**count) for count in done]))[:, None, None]
 
     def move(self, place: int, gradient: Tensor) -> None:
-        parameter = self._parameters[place][self._run]
+        parameter = self._now[place]
         if self._weight_decay:
             gradient = gradient.add(parameter, alpha=self._weight_decay)
         first, second = ADAM_BETAS
-        mean, square = self._mean[place][self._run], self._square[place][self._run]
+        mean, square = self._mean_now[place], self._square_now[place]
         mean.lerp_(gradient, 1 - first)
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         scale = square.sqrt().div_(self._scale).add_(ADAM_EPSILON)

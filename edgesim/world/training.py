@@ -64,7 +64,8 @@ class Training:
 
     def but(self, **changes: Any) -> Training:
         """The same with some settings replaced; ``None`` leaves a setting as it is."""
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        fresh = {name: value for name, value in changes.items() if value is not None and value != getattr(self, name)}
+        return replace(self, **fresh) if fresh else self
 
     def asked_of(self, method: Method) -> dict[str, Any]:
         """What a job function is told of this, and of the method's own parameters."""
