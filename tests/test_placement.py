@@ -245,7 +245,7 @@ def test_what_is_fused_is_asked_of_the_kind_of_device() -> None:
         start = plane.submit(initialise, architecture=wide, seed=0, label=LABEL)
         handle = plane.submit(train, start, View(load_dataset("digits"), np.arange(5)), label=LABEL, **how)
         assert handle.job is not None
-        return handle.job.path
+        return handle.job.kind.path
 
     assert (path(CPU, 1), path(CPU, 2)) == ("sequential", "sequential")
     assert (path(gpu, 1), path(gpu, 2)) == ("stacked", "stacked")
