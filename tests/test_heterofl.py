@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from edgesim.errors import UserError
-from edgesim.jobs.arithmetic import initialise
+from edgesim.jobs.arithmetic import evaluate, initialise
 from edgesim.models import Architecture, cost, instantiate
 from edgesim.testing import check_learner, run_tiny, tiny_scenario
 from learners.heterofl import work
@@ -75,6 +75,17 @@ def test_batch_norms_are_static_until_their_statistics_are_worked_out() -> None:
     with torch.no_grad():
         out = module.conv1(batch[0])
     assert torch.allclose(ready["bn1.running_mean"], out.mean((0, 2, 3)), atol=1e-5)
+
+
+def test_what_is_evaluated_after_statistics_were_worked_out_is_normalised_by_them() -> None:
+    network = narrowed(RESNET, 1.0)
+    x, y = torch.rand(32, 1, 8, 8), torch.arange(32) % 3
+    ready = work.with_statistics(initialise(architecture=network, seed=1), (x, y), architecture=network)
+    module = instantiate(network, seed=1)
+    module.load_state_dict(ready)
+    few = slice(0, 4)  # normalised by themselves they would come out differently
+    expected = functional.cross_entropy(module.eval()(x[few]), y[few], reduction="sum").item()
+    assert evaluate(ready, (x[few], y[few]), architecture=network).loss_sum == pytest.approx(expected, rel=1e-5)
 
 
 def test_masked_training_moves_no_row_of_a_class_that_is_not_there() -> None:

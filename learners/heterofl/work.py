@@ -50,6 +50,7 @@ def with_statistics(state: State, *views: Batch, architecture: Architecture) -> 
     finally:
         for norm, momentum in zip(norms, kept, strict=True):
             norm.momentum = momentum
+            norm.eval()  # the bench goes on being in the mode that it believes to be in
     return tool.state()
 
 
