@@ -188,7 +188,7 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
     result = edgesim_command(
         *("run", QUICKSTART, "--learner", "ecavg", "--learner", "on_device", "--seeds", "0-2,7"),
         *("--out", "here", "--timing-only", "--set", "name=renamed", "--executor", "ray"),
-        *("--workers", "3", "--ray-address", "auto"),
+        *("--workers", "3", "--ray-address", "auto", "--device", "cpu"),
         *("--journal-size", "500 MB", "--no-cache"),
     )
     assert result.exit_code == 0, result.output
@@ -205,6 +205,7 @@ def test_run_hands_its_options_to_the_simulation_and_shows_the_comparison(
             "executor": "ray",
             "workers": 3,
             "ray_address": "auto",
+            "device": "cpu",
         }
     ]
     assert "ecavg *" in result.stdout
