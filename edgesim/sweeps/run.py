@@ -122,6 +122,7 @@ def _run_or_resume(task: _Task) -> None:
 def _played(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcome]:
     """Run all points. Where a process dies, what was in its hands is tried again alone, then given up."""
     waiting = {planned.name: _task(plan, planned, cache) for planned in plan.todo}
+    fruitless = False
     while waiting:
         try:
             for outcome in outcomes(_play, list(waiting.values()), jobs, backend=backend):
@@ -129,8 +130,9 @@ def _played(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcom
                 yield outcome
         except WorkersDied:
             begun = [task for task in waiting.values() if task.folder.exists()]
-            if not begun:
+            if not begun and fruitless:
                 raise
+            fruitless = not begun  # a pool can go down with the one before it, once
             for task in begun:
                 del waiting[task.name]
                 yield _settled(task, backend)
