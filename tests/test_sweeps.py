@@ -24,6 +24,7 @@ from edgesim.simulation import prepare
 from edgesim.simulation import run as simulate
 from edgesim.sweeps import Plan, combine, make_plan, read_grid, sweep
 from edgesim.sweeps import run as running
+from edgesim.sweeps.workers import WorkersDied
 from edgesim.tables import TableWriter
 
 SCENARIO = """\
@@ -342,3 +343,24 @@ def test_processes_give_the_same_tables_and_one_that_dies_takes_no_other_with_it
         )
         for table in sorted((alone / "tables").iterdir()):
             assert (folder / "points" / f"threads-{n}" / "tables" / table.name).read_bytes() == table.read_bytes()
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_pool_that_dies_before_any_point_has_begun_is_tried_once_more(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    real, calls = running.outcomes, []
+
+    def dying(*given: Any, **named: Any) -> Iterator[Any]:
+        calls.append(1)
+        if len(calls) <= deaths:
+            raise WorkersDied("gone")
+        yield from real(*given, **named)
+
+    monkeypatch.setattr(running, "outcomes", dying)
+    points = [{"point": "only", "work.threads_per_job": 1}]
+    if deaths > 1:
+        with pytest.raises(WorkersDied):
+            sweep(scenario, points=points)
+    else:
+        assert _record(sweep(scenario, points=points))["only"]["status"] == "done"
