@@ -24,7 +24,6 @@ from edgesim.simulation import prepare
 from edgesim.simulation import run as simulate
 from edgesim.sweeps import Plan, combine, make_plan, read_grid, sweep
 from edgesim.sweeps import run as running
-from edgesim.sweeps.workers import WorkersDied
 from edgesim.tables import TableWriter
 
 SCENARIO = """\
@@ -345,22 +344,16 @@ def test_processes_give_the_same_tables_and_one_that_dies_takes_no_other_with_it
             assert (folder / "points" / f"threads-{n}" / "tables" / table.name).read_bytes() == table.read_bytes()
 
 
-@pytest.mark.parametrize("deaths", [1, 2])
-def test_a_pool_that_dies_before_any_point_has_begun_is_tried_once_more(
-    scenario: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+def test_processes_that_stay_for_the_next_sweep_follow_to_where_that_one_is_run(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = running.outcomes, []
-
-    def dying(*given: Any, **named: Any) -> Iterator[Any]:
-        calls.append(1)
-        if len(calls) <= deaths:
-            raise WorkersDied("gone")
-        yield from real(*given, **named)
-
-    monkeypatch.setattr(running, "outcomes", dying)
-    points = [{"point": "only", "work.threads_per_job": 1}]
-    if deaths > 1:
-        with pytest.raises(WorkersDied):
-            sweep(scenario, points=points)
-    else:
-        assert _record(sweep(scenario, points=points))["only"]["status"] == "done"
+    points = [{"point": f"threads-{n}", "work.threads_per_job": n} for n in (1, 2)]
+    sweep(scenario, points=points, jobs=2)
+    elsewhere = scenario.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    folder = sweep(scenario, points=points, jobs=2)
+    assert (elsewhere / folder).is_dir()
+    assert not folder.is_absolute()
+    for point in points:
+        assert (folder / "points" / str(point["point"]) / "tables").is_dir()

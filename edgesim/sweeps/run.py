@@ -87,11 +87,14 @@ class _Task:
     timing_only: bool
     allow_code: bool
     cache: bool
+    from_folder: str
+    """Where the sweep is run: paths are relative to it. A process that served an earlier sweep may be elsewhere."""
 
 
 def _play(task: _Task) -> Outcome:
     """Run one point; called in a worker process."""
     try:
+        os.chdir(task.from_folder)
         _run_or_resume(task)
     except Exception as error:  # a point that fails must not end the others
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +125,6 @@ def _run_or_resume(task: _Task) -> None:
 def _played(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcome]:
     """Run all points. Where a process dies, what was in its hands is tried again alone, then given up."""
     waiting = {planned.name: _task(plan, planned, cache) for planned in plan.todo}
-    fruitless = False
     while waiting:
         try:
             for outcome in outcomes(_play, list(waiting.values()), jobs, backend=backend):
@@ -130,9 +132,8 @@ def _played(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcom
                 yield outcome
         except WorkersDied:
             begun = [task for task in waiting.values() if task.folder.exists()]
-            if not begun and fruitless:
+            if not begun:
                 raise
-            fruitless = not begun  # a pool can go down with the one before it, once
             for task in begun:
                 del waiting[task.name]
                 yield _settled(task, backend)
@@ -151,7 +152,16 @@ def _settled(task: _Task, backend: str) -> Outcome:
 
 def _task(plan: Plan, planned: Planned, cache: bool) -> _Task:
     ready = planned.ready
-    return _Task(planned.name, planned.folder, ready.scenario, ready.seeds, plan.timing_only, plan.allow_code, cache)
+    return _Task(
+        planned.name,
+        planned.folder,
+        ready.scenario,
+        ready.seeds,
+        plan.timing_only,
+        plan.allow_code,
+        cache,
+        from_folder=os.getcwd(),
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
