@@ -130,7 +130,7 @@ class Play:
         if flow.cancel_s < math.inf:
             yield transfer | self.env.timeout(max(0.0, self.world.start_s + flow.cancel_s - self.env.now))
             if not transfer.triggered:
-                self.ends[number] = ("cut", self.env.now, transfer.cancel())
+                self.ends[number] = ("cut", self.env.now, transfer.stop())
                 return
         else:
             yield transfer

@@ -24,16 +24,16 @@ class Transfer(Event):
         self.start_s = network.env.now
         self.left = size_bytes
         self.rate = 0.0
-        self.cancelled = False
+        self.stopped = False
 
     @property
     def sent_bytes(self) -> float:
         self.network.advance()
         return self.size_bytes - self.left
 
-    def cancel(self) -> float:
+    def stop(self) -> float:
         sent_bytes = self.sent_bytes
-        self.cancelled = True
+        self.stopped = True
         if self in self.network.flowing:
             self.network.flowing.remove(self)
             self.network.change()
@@ -59,7 +59,7 @@ class Network:
         return transfer
 
     def begin(self, transfer: Transfer) -> None:
-        if not transfer.cancelled:
+        if not transfer.stopped:
             self.advance()
             self.flowing.append(transfer)
             self.change()

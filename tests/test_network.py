@@ -41,7 +41,7 @@ class Wire:
     def cut(self, name: str, at: float) -> None:
         def run() -> Iterator[Event]:
             yield self.env.timeout(at - self.env.now)
-            self.log.append((self.transfers[name].cancel(), f"{name} cut"))
+            self.log.append((self.transfers[name].stop(), f"{name} cut"))
 
         self.env.process(run())
 
@@ -192,7 +192,7 @@ def test_cancelling_frees_the_link_and_tells_what_was_sent(wire: Wire) -> None:
     assert wire.play(50) == [(20, "dropped cut"), (12, "kept")]
     dropped = wire.transfers["dropped"]
     assert not dropped.triggered
-    assert (dropped.cancel(), dropped.sent_bytes, dropped.rate_bytes_per_s) == (20, 20, 0)
+    assert (dropped.stop(), dropped.sent_bytes, dropped.rate_bytes_per_s) == (20, 20, 0)
 
 
 def test_cancelling_in_the_latency_sends_nothing(wire: Wire) -> None:
@@ -217,7 +217,7 @@ def test_what_is_cut_as_it_starts_has_sent_nothing_whatever_rounding_says(alike:
             yield wire.env.timeout(0.0)
             yield wire.env.timeout(0.0)
             assert 0.0 <= wire.transfers["short"].sent_bytes <= 1e-9 * size
-            assert 0.0 <= wire.transfers["short"].cancel() <= 1e-9 * size
+            assert 0.0 <= wire.transfers["short"].stop() <= 1e-9 * size
 
         wire.env.process(look())
         wire.play(until=4.0)

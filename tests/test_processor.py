@@ -28,7 +28,7 @@ def play(speed: Signal | float, jobs: list[Job], cut: dict[int, float] | None = 
 
     def stop(number: int, time_s: float) -> Iterator[Event]:
         yield env.timeout(time_s)
-        computations[number].cancel()
+        computations[number].stop()
 
     for number, (start_s, flops) in enumerate(jobs):
         env.process(run(number, start_s, flops))
@@ -68,12 +68,12 @@ def test_a_cancelled_job_tells_what_it_did_and_never_ends() -> None:
     kept, dropped = play(10, [(0, 100), (0, 100)], cut={1: 4})
     assert kept.value == Computed(0, 12, 100, share_s=10)
     assert (dropped.done_flops, dropped.share_s, dropped.triggered) == (20, 2, False)
-    assert dropped.cancel() == 20
+    assert dropped.stop() == 20
 
 
 def test_a_finished_job_cannot_be_cancelled() -> None:
     (job,) = play(10, [(0, 100)])
-    assert (job.cancel(), job.done_flops, job.share_s) == (100, 100, 10)
+    assert (job.stop(), job.done_flops, job.share_s) == (100, 100, 10)
 
 
 def test_progress_can_be_read_at_any_time() -> None:

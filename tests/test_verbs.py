@@ -6,20 +6,34 @@ from typing import Any
 import pytest
 from simpy.events import Event
 
-from edgesim.errors import Disconnected, VerbFailure
+from edgesim.errors import Disconnected, Killed, VerbFailure
 from edgesim.world.priorities import COMPLETION, ENVIRONMENT, LEARNER, SETTLE
 from edgesim.world.schedule import Clock, call_at
 from edgesim.world.verbs import Gather, Verb
 
 
-def after(env: Clock, delay_s: float, result: object) -> Verb[Any]:
-    def steps() -> Generator[Event, Any, Any]:
-        yield env.timeout(delay_s)
-        if isinstance(result, Exception):
-            raise result
-        return result
+class After(Verb[Any]):
+    """Gives a result after a delay, or fails with it."""
 
-    return Verb(env, steps())
+    def __init__(self, env: Clock, delay_s: float, result: object) -> None:
+        super().__init__(env)
+        self.result = result
+        call_at(env, env.now + delay_s, COMPLETION, self.end)
+
+    def end(self) -> None:
+        if self.triggered:
+            return
+        if isinstance(self.result, Exception):
+            self.fail(self.result)
+        else:
+            self.succeed(self.result)
+
+    def abort(self, cause: str) -> None:
+        self.fail(Killed(cause, 1.0, 2.0))
+
+
+def after(env: Clock, delay_s: float, result: object) -> Verb[Any]:
+    return After(env, delay_s, result)
 
 
 def run(env: Clock, steps: Generator[Event, Any, Any]) -> Any:
@@ -156,6 +170,28 @@ def test_cancelling_a_verb_that_is_over_changes_nothing() -> None:
     env.run(until=2.0)
     verb.cancel()
     assert verb.value == "value"
+
+
+def test_cancelling_a_chain_ends_what_is_under_way() -> None:
+    env = Clock()
+    first, second = after(env, 1.0, "first"), after(env, 9.0, "second")
+    chain = first.then(lambda _: second)
+    env.run(until=2.0)
+    chain.cancel()
+    env.run(until=3.0)
+    assert [type(verb.value) for verb in (chain, second)] == [Killed, Killed]
+    assert first.value == "first"
+
+
+def test_what_a_chain_does_next_may_raise() -> None:
+    env = Clock()
+
+    def learner() -> Generator[Event, Any, None]:
+        with pytest.raises(ZeroDivisionError):
+            yield after(env, 1.0, 0).then(lambda value: 1 // value)
+
+    run(env, learner())
+    assert env.now == 1.0
 
 
 def test_events_of_one_instant_come_in_the_order_of_the_priority_table() -> None:

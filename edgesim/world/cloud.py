@@ -10,7 +10,6 @@ from ..signals import Signal
 from .energy import EnergyMeter
 from .payload import Model
 from .training import Method, Workshop
-from .verbs import Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ..models import Architecture
     from .device import Device
     from .payload import Payload
-    from .verbs import Gather
+    from .verbs import Gather, Verb
     from .world import World
 
 
@@ -86,7 +85,7 @@ class Cloud:
             learning_rate=learning_rate,
             optimizer=optimizer,
         )
-        return Verb(self._world.env, self._shop.train(model, data, how, method, tag, self._world.now))
+        return self._shop.train(model, data, how, method, tag, self._world.now)
 
     def average(
         self,
@@ -107,7 +106,7 @@ class Cloud:
             Names the job; by default the cloud's averages are counted.
         """
         given = None if weights is None else list(weights)
-        return Verb(self._world.env, self._shop.average(list(models), given, tag, self._world.now))
+        return self._shop.average(list(models), given, tag, self._world.now)
 
     def derive(
         self,
@@ -142,14 +141,13 @@ class Cloud:
         parameters
             Of the function.
         """
-        steps = self._shop.derive(
+        return self._shop.derive(
             sources, function, architecture, inputs, flops, scored, parameters, tag, self._world.now
         )
-        return Verb(self._world.env, steps)
 
     def solve(self, flops: float, *, tag: str | int | None = None) -> Verb[None]:
         """Spend a declared number of FLOPs on a decision (an assignment, a knapsack): never a solver's wall time."""
-        return Verb(self._world.env, self._shop.solve(flops, tag))
+        return self._shop.solve(flops, tag)
 
     def broadcast(self, payload: Payload, to: Iterable[Device] | None = None) -> Gather[Any]:
         """Send a payload to devices (by default all): gathers their downloads."""

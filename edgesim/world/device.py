@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from simpy.events import Event
 
 from .. import models
 from ..data import Samples
+from ..errors import Killed
 from .energy import EnergyMeter
 from .hardware import Hardware
 from .payload import Bundle, Message, Model, Patch, Payload
 from .radio import Radio, Shipment
 from .training import Method, Workshop
-from .verbs import Steps, Verb
+from .verbs import Verb
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class Device:
             optimizer=optimizer,
         )
         data = [self.samples() if on is None else on]
-        return Verb(self._world.env, self._shop.train(model, data, how, method, tag, self._world.now))
+        return self._shop.train(model, data, how, method, tag, self._world.now)
 
     def score(
         self,
@@ -238,7 +239,7 @@ class Device:
         ``function`` is a job ``f(state, *views, architecture, seed, **parameters)`` (see ``edgesim.jobs.job``).
         """
         data = [self.samples() if on is None else on]
-        return Verb(self._world.env, self._shop.score(model, data, function, parameters, tag, self._world.now))
+        return self._shop.score(model, data, function, parameters, tag, self._world.now)
 
     def derive(
         self,
@@ -253,21 +254,23 @@ class Device:
         **parameters: Any,
     ) -> Verb[Model]:
         """Make a model out of models that are here; see ``Cloud.derive``."""
-        steps = self._shop.derive(
+        return self._shop.derive(
             sources, function, architecture, inputs, flops, scored, parameters, tag, self._world.now
         )
-        return Verb(self._world.env, steps)
 
     def upload(self, payload: Payload) -> Verb[Any]:
         """Send a model, a patch, samples, a message or a bundle to the cloud; the value is what arrives there."""
-        return Verb(self._world.env, self._upload(payload))
+        near = (self._up,) if self.gateway is None else (self._up, self.gateway.uplink)
+        links = (*near, self._world.cloud.ingress)
+        shipments = _shipments(self, "cloud", "up", payload)
+        return self._the_radio.carry(payload, shipments, links, self.latency_s, self._uploaded)
 
     def download(self, payload: Payload) -> Verb[Any]:
         """Fetch a model, a patch, a message or a bundle from the cloud; the value is what arrives here."""
-        world = self._world
-        near = [self._down] if self.gateway is None else [self.gateway.downlink, self._down]
+        near = (self._down,) if self.gateway is None else (self.gateway.downlink, self._down)
+        links = (self._world.cloud.egress, *near)
         shipments = _shipments(self, "cloud", "down", payload)
-        return Verb(world.env, self._carry(payload, shipments, [world.cloud.egress, *near], self.latency_s, None))
+        return self._the_radio.carry(payload, shipments, links, self.latency_s, self._received)
 
     def send(self, peer: Device, payload: Payload) -> Verb[Any]:
         """Send a payload to another device over its uplink and the peer's downlink; the value is the payload, there.
@@ -282,8 +285,8 @@ class Device:
             links += [self.gateway.uplink] if self.gateway is not None else []
             links += [peer.gateway.downlink] if peer.gateway is not None else []
         shipments = _shipments(self, peer.name, "peer", payload)
-        steps = self._carry(payload, shipments, [*links, peer._down], latency_s, peer._the_radio)
-        return Verb(self._world.env, steps)
+        links.append(peer._down)
+        return self._the_radio.carry(payload, shipments, tuple(links), latency_s, self._received, peer._the_radio)
 
     def deploy(self, model: Model, *, selection: Selection | None = None) -> Verb[Model]:
         """Let a model that is here serve the requests from now on. Takes no time; away, it fails with ``Killed``.
@@ -296,7 +299,7 @@ class Device:
             Of a modular model, the modules that it has, where they are others than before: for the table
             ``selections``.
         """
-        return Verb(self._world.env, self._deploy(model, selection))
+        return Deployment(self, model, selection)
 
     def wait_for_drift(self) -> Event:
         """Wake at the true instant of this device's next drift, and learn nothing else.
@@ -316,40 +319,15 @@ class Device:
             self._waiting_until_online = Event(self._world.env)
         return self._waiting_until_online
 
-    def _upload(self, payload: Payload) -> Steps[Any]:
-        near = [self._up] if self.gateway is None else [self._up, self.gateway.uplink]
-        shipments = _shipments(self, "cloud", "up", payload)
-        links = [*near, self._world.cloud.ingress]
-        received = yield from self._carry(payload, shipments, links, self.latency_s, None)
+    def _uploaded(self, payload: Payload) -> Payload:
         for part in payload.parts if isinstance(payload, Bundle) else (payload,):
             if isinstance(part, Samples) and part.device == self.name:
                 as_of = (part.as_of_s, part.as_of_phase)
                 self._sent = as_of if self._sent is None else max(as_of, self._sent)
-        return received
+        return self._received(payload)
 
-    def _carry(
-        self,
-        payload: Payload,
-        shipments: Sequence[Shipment],
-        links: Sequence[Link],
-        latency_s: float,
-        peer: Radio | None,
-    ) -> Steps[Any]:
-        # The parts of a bundle travel one after the other over one connection: the latency is paid once.
-        for position, shipment in enumerate(shipments):
-            yield from self._the_radio.carry(shipment, links, 0.0 if position else latency_s, peer=peer)
+    def _received(self, payload: Payload) -> Payload:
         return self._world.unpacked(payload, self.name)
-
-    def _deploy(self, model: Model, selection: Selection | None) -> Steps[Model]:
-        if self._away_cause:
-            from ..errors import Killed
-
-            raise Killed(self._away_cause, 0.0, 0.0)
-        self.serve(model, "device", "deploy")
-        if selection is not None:
-            self._world.recorder.selection(self.name, model, selection)
-        return model
-        yield  # a verb is a generator, and this one has nothing to wait for
 
     # What the engine does to it -----------------------------------------------------------------------------------
 
@@ -382,13 +360,13 @@ class Device:
         self._online_s += self._world.now - self._came_s
         if self._meter is not None:
             self._meter.online(False)
+        self._world.recorder.availability(self.name, "offline", cause)
         if self._workshop is not None:
             self._worker.away_cause = cause
             self._worker.kill_all(cause)
         if self._radio is not None:
             self._radio.away_cause = cause
             self._radio.cut_all(cause)
-        self._world.recorder.availability(self.name, "offline", cause)
 
     def join(self, cause: str) -> None:
         """Come back, unless there is another reason to be away."""
@@ -477,6 +455,25 @@ class Device:
     @property
     def _worker(self) -> Worker:
         return self._shop.worker
+
+
+@final
+class Deployment(Verb[Model]):
+    """A verb that lets a model serve, at once; see ``Device.deploy``."""
+
+    def __init__(self, device: Device, model: Model, selection: Selection | None) -> None:
+        world = device._world
+        super().__init__(world.env)
+        if device._away_cause:
+            self.fail(Killed(device._away_cause, 0.0, 0.0))
+            return
+        device.serve(model, "device", "deploy")
+        if selection is not None:
+            world.recorder.selection(device.name, model, selection)
+        self.succeed(model)
+
+    def abort(self, cause: str) -> None:
+        """See ``Verb``; it never is under way."""
 
 
 def _shipments(device: Device, peer: str, direction: str, payload: Payload) -> list[Shipment]:

@@ -81,9 +81,12 @@ class Memory:
 
     def _on_short(self) -> None:
         self._armed_for_s = math.inf
+        victims = []
         for job_id in reversed(tuple(self._reserved)):
             if self.free_bytes >= 0:
                 break
             self.release(job_id)
-            self._kill(job_id)
+            victims.append(job_id)
         self._arm()
+        for job_id in victims:
+            self._kill(job_id)

@@ -9,7 +9,9 @@ from simpy import Environment
 from simpy.events import Event
 
 from ..signals import Signal
+from .network.alarm import Alarm
 from .network.fair_queue import Entry, FairQueue
+from .priorities import COMPLETION
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +36,33 @@ class Computed:
 
 
 class Computation(Event):
-    """A running job; succeeds with :class:`Computed`. See :meth:`Processor.run`.
+    """A job for a processor; succeeds with :class:`Computed`, unless a subclass says what else happens when it is done.
+
+    Parameters
+    ----------
+    env
+        The SimPy environment.
+    flops
+        Its work.
 
     Attributes
     ----------
     flops
         Its work.
     start_s
-        When it was started.
+        When it was made, which is when it is started.
     """
 
     entry: Entry | None = None  # its place in the processor's queue, while it runs
+    stopped = False
+    _queue: FairQueue[Computation]
+    _share_from_s = 0.0
+    _share_s = 0.0
 
-    def __init__(self, queue: FairQueue[Computation], env: Environment, flops: float) -> None:
+    def __init__(self, env: Environment, flops: float) -> None:
         super().__init__(env)
-        self.flops = flops
+        self.flops = self._left = flops
         self.start_s = float(env.now)
-        self._queue = queue
-        self._share_from_s = 0.0
-        self._share_s = 0.0
-        self._left = flops
 
     @property
     def done_flops(self) -> float:
@@ -65,24 +74,34 @@ class Computation(Event):
         """Its part of the processor's time by now, see :class:`Computed`."""
         return self._share_s if self.entry is None else self._queue.shared_s - self._share_from_s
 
-    def cancel(self) -> float:
-        """Stop; the work done by now. A cancelled computation never triggers; a finished one stays."""
+    def finished(self) -> None:
+        """All its work is done."""
+        self.succeed(Computed(self.start_s, float(self.env.now), self.flops, self._share_s))
+
+    def stop(self) -> float:
+        """Stop; the work done by now. A stopped computation is never finished; a finished one stays."""
+        self.stopped = True
         if self.entry is not None:
             self._share_s = self.share_s
             self._left = min(self.flops, self._queue.remove(self))
         return self.flops - self._left
 
-    def _begin(self) -> None:
+    def _begin(self, queue: FairQueue[Computation]) -> None:
+        self._queue = queue
         if self.flops:
-            self._queue.add(self, self.flops)
-        self._share_from_s = self._queue.shared_s
-        if not self.flops:
-            self._end()
+            queue.add(self, self.flops)
+            self._share_from_s = queue.shared_s
+        else:  # done at this instant, but not before everything else that starts at it
+            Alarm(self.env, self.env.now, COMPLETION, self._end_of_nothing)
 
     def _end(self) -> None:
         self._left = 0.0
         self._share_s = self._queue.shared_s - self._share_from_s
-        self.succeed(Computed(self.start_s, float(self.env.now), self.flops, self._share_s))
+        self.finished()
+
+    def _end_of_nothing(self, _: Event) -> None:
+        if not self.stopped:
+            self.finished()
 
 
 class Processor:
@@ -119,18 +138,22 @@ class Processor:
         return self._queue.count
 
     def run(self, flops: float) -> Computation:
-        """Start a job of ``flops`` floating-point operations, finite and at least 0.
+        """Start a job of ``flops`` floating-point operations; see :meth:`start`."""
+        job = Computation(self.env, flops)
+        self.start(job)
+        return job
+
+    def start(self, job: Computation) -> None:
+        """Start a job that has just been made, whose work is finite and at least 0.
 
         Raises
         ------
         ValueError
-            Anything else.
+            It is not.
         """
-        if not 0.0 <= flops < math.inf:
-            raise ValueError(f"work is finite and at least 0 FLOP, found {flops!r}")
-        job = Computation(self._queue, self.env, flops)
-        job._begin()
-        return job
+        if not 0.0 <= job.flops < math.inf:
+            raise ValueError(f"work is finite and at least 0 FLOP, found {job.flops!r}")
+        job._begin(self._queue)
 
 
 def _end(jobs: list[Computation]) -> None:

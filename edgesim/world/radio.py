@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from simpy import Environment
-from simpy.events import Process
-from simpy.exceptions import Interrupt
+from simpy.events import PENDING, Event
 
 from ..errors import Disconnected
 from .energy import EnergyMeter
-from .network import Link, Network
-from .verbs import Steps
+from .network import Link, Network, Transfer
+from .verbs import Verb
 
 if TYPE_CHECKING:
-    from .network import Transfer
+    from .payload import Payload
     from .recorder import Recorder
 
+Receive = Callable[["Payload"], "Payload"]
+"""What happens to a payload when it has arrived: gives what the verb gives."""
 
-@dataclass(frozen=True, slots=True)
-class Shipment:
+
+class Shipment(NamedTuple):
     """One transfer as its row tells it.
 
     Attributes
@@ -53,13 +53,107 @@ class Shipment:
     data_phase: int | None = None
 
 
-@dataclass(slots=True)
-class _Open:
-    shipment: Shipment
-    process: Process
-    transfer: Transfer
-    start_s: float
-    ends: tuple[tuple[Radio, float], ...]  # each radio in use, and its share clock's reading at the start
+@final
+class Carriage(Verb[Any], Transfer):
+    """A verb that sends one shipment.
+
+    Parameters
+    ----------
+    radio
+        Of the device that is charged.
+    peer
+        Of the other end, where that is a device.
+    shipment
+        What is sent.
+    links, latency_s
+        The way.
+    payload, receive
+        What arrives, and what happens to it then.
+    """
+
+    def __init__(
+        self,
+        radio: Radio,
+        peer: Radio | None,
+        shipment: Shipment,
+        links: tuple[Link, ...],
+        latency_s: float,
+        payload: Payload,
+        receive: Receive,
+    ) -> None:
+        Transfer.__init__(self, radio.network, links, shipment.size_bytes, latency_s)
+        self.shipment = shipment
+        self.radio = radio
+        self.peer = peer
+        self.entered = self.peer_entered = 0.0  # what the ends' share clocks read when it began
+        self._payload = payload
+        self._receive = receive
+
+    def delivered(self) -> None:
+        """See ``Transfer``."""
+        self.radio.end(self, self.size_bytes, "delivered", "")
+        self.succeed(self._receive(self._payload))
+
+    def abort(self, cause: str) -> None:
+        """See ``Verb``."""
+        sent_bytes = self.stop()
+        self.radio.end(self, sent_bytes, "cut", cause)
+        self.fail(Disconnected(int(sent_bytes), self.shipment.size_bytes))
+
+
+@final
+class Convoy(Verb[Any]):
+    """A verb that sends shipments one after the other over one connection: the latency is paid once.
+
+    Parameters
+    ----------
+    env
+        The SimPy environment.
+    shipments
+        At least one.
+    send
+        Sends one of them, after a latency.
+    latency_s
+        Before the first.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        shipments: Sequence[Shipment],
+        send: Callable[[Shipment, float], Carriage],
+        latency_s: float,
+        payload: Payload,
+        receive: Receive,
+    ) -> None:
+        super().__init__(env)
+        self._waiting = list(shipments)
+        self._send = send
+        self._payload = payload
+        self._receive = receive
+        self._under_way = self._next(latency_s)
+
+    def abort(self, cause: str) -> None:
+        """See ``Verb``."""
+        if self._under_way.triggered:  # between two shipments
+            self.fail(Disconnected(0, sum(shipment.size_bytes for shipment in self._waiting)))
+        else:
+            self._under_way.abort(cause)
+
+    def _next(self, latency_s: float) -> Carriage:
+        carriage = self._send(self._waiting.pop(0), latency_s)
+        carriage.callbacks.append(self._go_on)
+        return carriage
+
+    def _go_on(self, carriage: Event) -> None:
+        if self._value is not PENDING:
+            return
+        if not carriage.ok:
+            self.fail(carriage._value)
+        elif self._waiting:
+            self._under_way = self._next(0.0)
+        else:
+            self.succeed(self._receive(self._payload))
 
 
 class Radio:
@@ -77,69 +171,86 @@ class Radio:
         Where rows go.
     """
 
-    __slots__ = ("_env", "_meter", "_network", "_open", "_recorder", "away_cause")
+    __slots__ = ("_meter", "_open", "_recorder", "away_cause", "env", "network")
 
     def __init__(self, env: Environment, network: Network, meter: EnergyMeter, recorder: Recorder) -> None:
-        self._env = env
-        self._network = network
+        self.env = env
+        self.network = network
         self._meter = meter
         self._recorder = recorder
-        self._open: dict[str, _Open] = {}
+        self._open: dict[Carriage, None] = {}
         self.away_cause = ""
         """Why the device is away now; empty while it is there."""
 
     def carry(
-        self, shipment: Shipment, links: Sequence[Link], latency_s: float, *, peer: Radio | None = None
-    ) -> Steps[None]:
-        """Send all of it; one row in ``transfers`` whatever happens. A link at zero makes it wait.
+        self,
+        payload: Payload,
+        shipments: Sequence[Shipment],
+        links: tuple[Link, ...],
+        latency_s: float,
+        receive: Receive,
+        peer: Radio | None = None,
+    ) -> Verb[Any]:
+        """Send all of it; one row in ``transfers`` a shipment whatever happens. A link at zero makes it wait.
 
         ``peer`` is the radio of the other end where that is a device: it spends energy too, and its leaving cuts.
 
         Raises
         ------
         Disconnected
-            An end is away or leaves, or the transfer is cancelled; what was sent is wasted.
+            As the value of the failed verb: an end is away or leaves, or it is cancelled; what was sent is wasted.
         """
-        env = self._env
-        radios = (self,) if peer is None else (self, peer)
-        away_cause = next((radio.away_cause for radio in radios if radio.away_cause), "")
-        if away_cause:
-            self._recorder.transfer(shipment, env.now, 0.0, "cut", away_cause, 0.0)
-            raise Disconnected(0, shipment.size_bytes)
-        process = env.active_process
-        assert process is not None, "carry() runs inside a verb"
-        ends = tuple((radio, radio._meter.radio.enter(env.now)) for radio in radios)
-        transfer = self._network.transfer(links, size_bytes=shipment.size_bytes, latency_s=latency_s)
-        opened = _Open(shipment, process, transfer, env.now, ends)
-        for radio in radios:
-            radio._open[shipment.transfer_id] = opened
-            radio._meter.opened(transfer)
-        try:
-            yield transfer
-        except Interrupt as interruption:
-            sent_bytes = transfer.cancel()
-            self._end(opened, sent_bytes, "cut", str(interruption.cause))
-            raise Disconnected(int(sent_bytes), shipment.size_bytes) from None
-        self._end(opened, shipment.size_bytes, "delivered", "")
+
+        def send(shipment: Shipment, latency_s: float, receive: Receive = _as_it_is) -> Carriage:
+            carriage = Carriage(self, peer, shipment, links, latency_s, payload, receive)
+            self._begin(carriage)
+            return carriage
+
+        if len(shipments) == 1:
+            return send(shipments[0], latency_s, receive)
+        return Convoy(self.env, shipments, send, latency_s, payload, receive)
 
     def cut_all(self, cause: str) -> None:
         """Cut every open transfer, e.g. because the device leaves."""
-        for opened in tuple(self._open.values()):
-            opened.process.interrupt(cause)
+        for carriage in tuple(self._open):
+            carriage.abort(cause)
 
     def close(self) -> None:
         """Record the transfers that are under way when the simulation ends."""
-        for opened in tuple(self._open.values()):
-            self._end(opened, opened.transfer.cancel(), "in_flight", "")
+        for carriage in tuple(self._open):
+            carriage.radio.end(carriage, carriage.stop(), "in_flight", "")
 
-    def _end(self, opened: _Open, sent_bytes: float, status: str, cause: str) -> None:
-        shipment = opened.shipment
-        joules: list[float | None] = []
-        for radio, entered in opened.ends:
-            del radio._open[shipment.transfer_id]
-            radio._meter.closed(opened.transfer, sent_bytes)
-            radio_s = radio._meter.radio.leave(self._env.now, entered)
-            joules.append(radio._meter.transferred(radio_s, sent_bytes))
-        measured = [spent for spent in joules if spent is not None]
-        energy_j = sum(measured) if len(measured) == len(joules) else None
-        self._recorder.transfer(shipment, opened.start_s, sent_bytes, status, cause, energy_j)
+    def end(self, carriage: Carriage, sent_bytes: float, status: str, cause: str) -> None:
+        """A carriage that this radio is charged with is over, or still under way at the horizon."""
+        energy_j, peer = self._leave(carriage, carriage.entered, sent_bytes), carriage.peer
+        if peer is not None:
+            peer_j = peer._leave(carriage, carriage.peer_entered, sent_bytes)
+            energy_j = None if energy_j is None or peer_j is None else energy_j + peer_j
+        self._recorder.transfer(carriage.shipment, carriage.start_s, sent_bytes, status, cause, energy_j)
+
+    def _begin(self, carriage: Carriage) -> None:
+        peer, away_cause = carriage.peer, self.away_cause
+        if peer is not None:
+            away_cause = away_cause or peer.away_cause
+        if away_cause:
+            self._recorder.transfer(carriage.shipment, carriage.start_s, 0.0, "cut", away_cause, 0.0)
+            carriage.fail(Disconnected(0, carriage.shipment.size_bytes))
+            return
+        now = self.env.now
+        carriage.entered = self._meter.radio.enter(now)
+        if peer is not None:
+            carriage.peer_entered = peer._meter.radio.enter(now)
+        self.network.start(carriage)
+        for radio in (self,) if peer is None else (self, peer):
+            radio._open[carriage] = None
+            radio._meter.opened(carriage)
+
+    def _leave(self, carriage: Carriage, entered: float, sent_bytes: float) -> float | None:
+        """One end of a carriage that is over; the joules that it has spent."""
+        del self._open[carriage]
+        self._meter.closed(carriage, sent_bytes)
+        return self._meter.transferred(self._meter.radio.leave(self.env.now, entered), sent_bytes)
+
+
+def _as_it_is(payload: Payload) -> Payload:
+    return payload

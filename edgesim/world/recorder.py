@@ -114,7 +114,6 @@ class Recorder:
         self,
         node: str,
         work: Work,
-        *,
         start_s: float,
         done_flops: float,
         available_bytes: int | None,

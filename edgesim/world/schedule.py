@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heappop
 
 from simpy import Environment
 from simpy.events import Event, EventPriority
@@ -13,11 +14,18 @@ class Clock(Environment):
 
     def advance(self, until_s: float, events: int) -> bool:
         """Let at most ``events`` events happen that are due before ``until_s``; tells whether there may be more."""
-        step, queue = self.step, self._queue
+        queue = self._queue
         for _ in range(events):
             if not queue or queue[0][0] >= until_s:
                 return False
-            step()
+            self._now, _, _, event = heappop(queue)  # what SimPy's `step` does, without a call and a `try` an event
+            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment] # SimPy: processed
+            for callback in callbacks:
+                callback(event)
+            if not event._ok and not event.defused:
+                failure = type(event._value)(*event._value.args)
+                failure.__cause__ = event._value
+                raise failure
         return True
 
     def jump(self, time_s: float) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import models
 from ..jobs import Label, Plane, steps
 from .payload import Lineage, Model
-from .verbs import Steps
+from .verbs import Verb
 from .worker import Work, Worker, phases_of
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Workshop:
         method: Method | None,
         tag: str | int | None,
         now_s: float,
-    ) -> Steps[Model]:
+    ) -> Verb[Model]:
         """Train ``model`` on all of ``data`` together; see ``Device.train``."""
         from ..jobs.arithmetic import train
 
@@ -170,18 +170,12 @@ class Workshop:
             output_model_id=job_id,
             outcome=state.part("outcome"),
         )
-        yield from self.worker.compute(work)
-        return Model(
-            job_id,
-            model.architecture,
-            state.part("state"),
-            model.lineage.with_samples(phases_of([samples for samples in data if len(samples.view)])),
-            model.scored,
-        )
+        lineage = model.lineage.with_samples(phases_of([samples for samples in data if len(samples.view)]))
+        return self.worker.compute(work, Model(job_id, model.architecture, state.part("state"), lineage, model.scored))
 
     def average(
         self, summands: Sequence[Model], weights: Sequence[float] | None, tag: str | int | None, now_s: float
-    ) -> Steps[Model]:
+    ) -> Verb[Model]:
         """Average ``summands`` of one architecture; see ``Cloud.average``."""
         from ..jobs.arithmetic import average
 
@@ -208,14 +202,9 @@ class Workshop:
             label=Label(self.learner, self.node, now_s, job_id, "average"),
             weights=None if weights is None else tuple(float(weight) for weight in weights),
         )
-        yield from self.worker.compute(work)
-        return Model(
-            job_id,
-            architecture,
-            state,
-            Lineage.merged(model.lineage for model in summands),
-            Lineage.merged(model.scored for model in summands),
-        )
+        lineage = Lineage.merged(model.lineage for model in summands)
+        scored = Lineage.merged(model.scored for model in summands)
+        return self.worker.compute(work, Model(job_id, architecture, state, lineage, scored))
 
     def derive(
         self,
@@ -228,7 +217,7 @@ class Workshop:
         parameters: Mapping[str, Any],
         tag: str | int | None,
         now_s: float,
-    ) -> Steps[Model]:
+    ) -> Verb[Model]:
         """Make a model out of ``sources`` by a function of their weights; see ``Cloud.derive``."""
         if not sources:
             raise ValueError("derive() needs at least one model")
@@ -249,14 +238,9 @@ class Workshop:
             seed=seed,
             **parameters,
         )
-        yield from self.worker.compute(work)
-        return Model(
-            job_id,
-            architecture,
-            state,
-            Lineage.merged(model.lineage for model in sources),
-            Lineage.merged(model.scored for model in sources).with_samples(phases_of(scored)),
-        )
+        lineage = Lineage.merged(model.lineage for model in sources)
+        by_scores = Lineage.merged(model.scored for model in sources).with_samples(phases_of(scored))
+        return self.worker.compute(work, Model(job_id, architecture, state, lineage, by_scores))
 
     def score(
         self,
@@ -266,7 +250,7 @@ class Workshop:
         parameters: dict[str, Any],
         tag: str | int | None,
         now_s: float,
-    ) -> Steps[Handle]:
+    ) -> Verb[Handle]:
         """Run ``model`` forward over ``data``; see ``Device.score``."""
         costs = models.cost(model.architecture)
         count = sum(len(samples.view) for samples in data)
@@ -290,10 +274,9 @@ class Workshop:
             architecture=model.architecture,
             **parameters,
         )
-        yield from self.worker.compute(work)
-        return scores
+        return self.worker.compute(work, scores)
 
-    def solve(self, flops: float, tag: str | int | None) -> Steps[None]:
+    def solve(self, flops: float, tag: str | int | None) -> Verb[None]:
         """Spend a declared number of FLOPs on a decision; see ``Cloud.solve``."""
         job_id = self.names.new("solve", self.node, tag)
-        yield from self.worker.compute(Work(job_id=job_id, kind="solve", flops=flops, memory_bytes=0))
+        return self.worker.compute(Work(job_id=job_id, kind="solve", flops=flops, memory_bytes=0), None)

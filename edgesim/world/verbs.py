@@ -1,17 +1,18 @@
 """What a learner yields: a verb (something a node does, which takes virtual time) and a gathering of verbs.
 
-Both are SimPy events, so plain SimPy composes with them (``&``, ``|``, processes, interrupts). A verb that fails with
-a ``VerbFailure`` and that nobody waits for does not stop the simulation: its row says what happened.
+Both are SimPy events, so plain SimPy composes with them (``&``, ``|``, processes, interrupts). A verb begins when it is
+made, and is no process of its own: what it waits for tells it when it is over. One that fails with a ``VerbFailure``
+and that nobody waits for does not stop the simulation: its row says what happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar, final
 
 from simpy import Environment
-from simpy.events import Event, Process
-from simpy.exceptions import Interrupt
+from simpy.events import PENDING, Event, Process
 
 from ..errors import Killed, VerbFailure
 from .priorities import LEARNER
@@ -20,58 +21,81 @@ from .schedule import call_at
 T = TypeVar("T")
 U = TypeVar("U")
 
-Steps = Generator[Event, Any, T]
-"""The steps of a verb: yields SimPy events, returns the verb's value."""
 
-
-def _tolerate_failures(event: Event) -> None:
-    if isinstance(event.value, VerbFailure):
-        event.defused = True
-
-
-class Verb(Process, Generic[T]):
-    """Something that takes virtual time, as an event whose value is its result.
-
-    Parameters
-    ----------
-    env
-        The SimPy environment.
-    steps
-        A generator of SimPy events that returns the value.
-    """
-
-    def __init__(self, env: Environment, steps: Steps[T]) -> None:
-        super().__init__(env, steps)
-        assert self.callbacks is not None
-        self.callbacks.append(_tolerate_failures)
+class Verb(Event, Generic[T], abc.ABC):
+    """Something that takes virtual time, as an event whose value is its result."""
 
     def then(self, following: Callable[[T], Event]) -> Verb[Any]:
         """Do ``following(value)`` when this verb is done; the new verb fails if either of the two does."""
-        return Verb(self.env, _chain(self, following))
+        return Chain(self, following)
 
     def cancel(self) -> None:
         """Give up: what has been sent or computed so far is logged as wasted, the verb fails with its own failure.
 
         Cancelling a verb that is done changes nothing.
         """
-        if self.is_alive:
-            self.interrupt("cancelled")
+        if self._value is PENDING:
+            self.abort("cancelled")
+
+    def fail(self, exception: Exception) -> Event:
+        """Fail; where the world did it and not a bug, nobody has to wait for it."""
+        if isinstance(exception, VerbFailure):
+            self._defused = True
+        return super().fail(exception)
+
+    @abc.abstractmethod
+    def abort(self, cause: str) -> None:
+        """Fail now, before it is over (the engine's; learners use ``cancel``)."""
 
 
-def _chain(first: Verb[T], following: Callable[[T], Event]) -> Steps[Any]:
-    try:
-        value = yield first
-    except Interrupt as interruption:
-        if first.is_alive:
-            first.interrupt(interruption.cause)
-        raise Killed(str(interruption.cause), 0.0, 0.0) from None
-    second = following(value)
-    try:
-        return (yield second)
-    except Interrupt as interruption:
-        if isinstance(second, Process) and second.is_alive:
-            second.interrupt(interruption.cause)
-        raise Killed(str(interruption.cause), 0.0, 0.0) from None
+@final
+class Chain(Verb[Any]):
+    """One verb after the other; see ``Verb.then``."""
+
+    def __init__(self, first: Verb[T], following: Callable[[T], Event]) -> None:
+        super().__init__(first.env)
+        self._following = following
+        self._under_way: Event = first
+        _when_over(first, self._go_on)
+
+    def abort(self, cause: str) -> None:
+        """See ``Verb``."""
+        self.fail(Killed(cause, 0.0, 0.0))
+        under_way = self._under_way
+        if not under_way.triggered:
+            if isinstance(under_way, Verb):
+                under_way.abort(cause)
+            elif isinstance(under_way, Process):
+                under_way.interrupt(cause)
+
+    def _go_on(self, first: Event) -> None:
+        if self._value is not PENDING:
+            return
+        if not first.ok:
+            self._end(first)
+            return
+        try:
+            self._under_way = self._following(first._value)
+        except Exception as error:
+            self.fail(error)
+        else:
+            _when_over(self._under_way, self._end)
+
+    def _end(self, last: Event) -> None:
+        if self._value is not PENDING:
+            return
+        if last.ok:
+            self.succeed(last.value)
+        else:
+            last.defused = True  # whoever waits for the chain is told
+            self.fail(last._value)
+
+
+def _when_over(event: Event, callback: Callable[[Event], None]) -> None:
+    if event.callbacks is None:
+        callback(event)
+    else:
+        event.callbacks.append(callback)
 
 
 class Gathered(Sequence[T]):

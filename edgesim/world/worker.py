@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
 
 from simpy import Environment
-from simpy.events import Process
-from simpy.exceptions import Interrupt
+from simpy.events import PENDING, Event
 
 from ..errors import Killed, OutOfMemory
 from ..signals import Signal
 from .energy import EnergyMeter
 from .memory import Memory
-from .processor import Processor
-from .verbs import Steps
+from .network.alarm import Alarm
+from .priorities import COMPLETION
+from .processor import Computation, Processor
+from .verbs import Verb
 
 if TYPE_CHECKING:
     from ..data import Samples
     from ..jobs import Handle
-    from .processor import Computation
     from .recorder import Recorder
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Work:
+
+class Work(NamedTuple):
     """One job as the simulated processor sees it.
 
     Attributes
@@ -64,14 +64,54 @@ class Work:
     outcome: Handle | None = None
 
 
-@dataclass(slots=True)
-class _Running:
-    work: Work
-    process: Process
-    computation: Computation
-    start_s: float
-    available_bytes: int
-    in_overhead: bool = False
+@final
+class Job(Verb[Any], Computation):
+    """A verb that computes: it ends when its work is done and its overhead is over.
+
+    Parameters
+    ----------
+    worker
+        Where it runs.
+    work
+        What it costs.
+    value
+        What the verb gives.
+    available_bytes
+        Memory that was free when it was started.
+    """
+
+    computed_s: float | None = None  # when its work was done, from when on its overhead runs
+
+    def __init__(self, worker: Worker, work: Work, value: object, available_bytes: int) -> None:
+        Computation.__init__(self, worker.env, work.flops)
+        self.work = work
+        self.available_bytes = available_bytes
+        self._worker = worker
+        self._result: object = value
+
+    def finished(self) -> None:
+        """See ``Computation``."""
+        overhead_s = self.work.overhead_s
+        if overhead_s:
+            now = self.env._now
+            self.computed_s = now
+            self._worker.begin_overhead()
+            Alarm(self.env, now + overhead_s, COMPLETION, self._end_overhead)
+        else:
+            self._worker.end(self, "done", "")
+            self.succeed(self._result)
+
+    def abort(self, cause: str) -> None:
+        """See ``Verb``."""
+        self.stop()
+        self._result = None
+        self._worker.end(self, "killed", cause)
+        self.fail(Killed(cause, self.done_flops, self.flops))
+
+    def _end_overhead(self, _: Event) -> None:
+        if self._value is PENDING:
+            self._worker.end(self, "done", "")
+            self.succeed(self._result)
 
 
 class Worker:
@@ -93,7 +133,7 @@ class Worker:
         Where rows go.
     """
 
-    __slots__ = ("_env", "_meter", "_node", "_overheads", "_recorder", "_running", "away_cause", "memory", "processor")
+    __slots__ = ("_meter", "_node", "_overheads", "_recorder", "_running", "away_cause", "env", "memory", "processor")
 
     def __init__(
         self,
@@ -104,113 +144,92 @@ class Worker:
         meter: EnergyMeter,
         recorder: Recorder,
     ) -> None:
-        self._env = env
+        self.env = env
         self._node = node
         self._meter = meter
         self._recorder = recorder
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Job] = {}
         self._overheads = 0
         self.processor = Processor(env, speed)
         self.memory = Memory(env, available, self._kill_for_memory)
         self.away_cause = ""
         """Why the node is away now; empty while it is there."""
 
-    def compute(self, work: Work) -> Steps[None]:
+    def compute(self, work: Work, value: T) -> Verb[T]:
         """Take the memory, compute, give it back; one row in ``computations`` whatever happens.
+
+        Parameters
+        ----------
+        work
+            What it costs.
+        value
+            What the verb gives when it is done.
 
         Raises
         ------
         OutOfMemory
-            It does not fit at the start.
+            As the value of the failed verb: it does not fit at the start.
         Killed
-            The node is away, or leaves, or its memory shrinks, or the job is cancelled.
+            As the value of the failed verb: the node is away, or leaves, or its memory shrinks, or it is cancelled.
         """
-        env = self._env
-        start_s = env.now
-        available = self.memory.free_bytes
+        job = Job(self, work, value, self.memory.free_bytes)
         if self.away_cause:
-            self._record(work, start_s, available, "killed", self.away_cause)
-            raise Killed(self.away_cause, 0.0, work.flops)
+            self._refuse(job, "killed", self.away_cause)
+            job.fail(Killed(self.away_cause, 0.0, work.flops))
+            return job
         try:
             self.memory.reserve(work.job_id, work.memory_bytes)
-        except OutOfMemory:
+        except OutOfMemory as refusal:
             self._recorder.memory(self._node, "refused", work, self.memory)
-            self._record(work, start_s, available, "out_of_memory", "memory")
-            raise
+            self._refuse(job, "out_of_memory", "memory")
+            job.fail(refusal)
+            return job
         self._recorder.memory(self._node, "start", work, self.memory)
-        computation = self.processor.run(work.flops)
-        process = env.active_process
-        assert process is not None, "compute() runs inside a verb"
-        running = _Running(work, process, computation, start_s, available)
-        self._running[work.job_id] = running
+        self._running[work.job_id] = job
+        self.processor.start(job)
         self._draw()
-        try:
-            yield computation
-            if work.overhead_s:
-                running.in_overhead = True
-                self._overheads += 1
-                self._draw()
-                yield env.timeout(work.overhead_s)
-        except Interrupt as interruption:
-            cause = str(interruption.cause)
-            computation.cancel()
-            self._end(running, "killed", cause)
-            raise Killed(cause, computation.done_flops, work.flops) from None
-        self._end(running, "done", "")
+        return job
 
     def kill_all(self, cause: str) -> None:
         """Kill every running job, e.g. because the node leaves."""
-        for running in tuple(self._running.values()):
-            running.process.interrupt(cause)
+        for job in tuple(self._running.values()):
+            job.abort(cause)
 
     def close(self) -> None:
         """Record the jobs that are still running when the simulation ends."""
-        for running in tuple(self._running.values()):
-            running.computation.cancel()
-            self._end(running, "running", "")
+        for job in tuple(self._running.values()):
+            job.stop()
+            self.end(job, "running", "")
+
+    def begin_overhead(self) -> None:
+        """The overhead of a running job begins."""
+        self._overheads += 1
+        self._draw()
+
+    def end(self, job: Job, status: str, cause: str) -> None:
+        """A running job is over, or is still running at the horizon."""
+        work, overhead_s = job.work, 0.0
+        del self._running[work.job_id]
+        if job.computed_s is not None:
+            self._overheads -= 1
+            overhead_s = min(work.overhead_s, self.env.now - job.computed_s)
+        self._draw()
+        self.memory.release(work.job_id)
+        self._recorder.memory(self._node, "killed" if status == "killed" else "end", work, self.memory)
+        busy_s = job.share_s + overhead_s
+        energy_j = self._meter.computed(busy_s)
+        self._recorder.computation(
+            self._node, work, job.start_s, job.done_flops, job.available_bytes, busy_s, energy_j, status, cause
+        )
+
+    def _refuse(self, job: Job, status: str, cause: str) -> None:
+        self._recorder.computation(self._node, job.work, job.start_s, 0.0, job.available_bytes, 0.0, 0.0, status, cause)
 
     def _draw(self) -> None:
         self._meter.computing((1 if self.processor.running else 0) + self._overheads)
 
     def _kill_for_memory(self, job_id: str) -> None:
-        self._running[job_id].process.interrupt("memory")
-
-    def _end(self, running: _Running, status: str, cause: str) -> None:
-        work = running.work
-        del self._running[work.job_id]
-        self._overheads -= running.in_overhead
-        self._draw()
-        self.memory.release(work.job_id)
-        self._recorder.memory(self._node, "killed" if status == "killed" else "end", work, self.memory)
-        overhead_s = 0.0
-        computed = running.computation.value if running.computation.triggered else None
-        if work.overhead_s and computed is not None:
-            overhead_s = min(work.overhead_s, self._env.now - computed.end_s)
-        busy_s = running.computation.share_s + overhead_s
-        self._recorder.computation(
-            self._node,
-            work,
-            start_s=running.start_s,
-            done_flops=running.computation.done_flops,
-            available_bytes=running.available_bytes,
-            busy_s=busy_s,
-            energy_j=self._meter.computed(busy_s),
-            status=status,
-            cause=cause,
-        )
-
-    def _record(self, work: Work, start_s: float, available_bytes: int, status: str, cause: str) -> None:
-        self._recorder.computation(
-            self._node,
-            work,
-            start_s=start_s,
-            done_flops=0.0,
-            available_bytes=available_bytes,
-            busy_s=0.0,
-            energy_j=0.0,
-            status=status,
-            cause=cause,
-        )
+        self._running[job_id].abort("memory")
 
 
 def phases_of(data: Sequence[Samples]) -> list[tuple[str, int]]:

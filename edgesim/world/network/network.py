@@ -18,7 +18,7 @@ from .alarm import ROUNDING, Alarm
 from .bottleneck import Bottleneck, settle
 from .fair_queue import FairQueue
 from .pool import Group, Pool
-from .transfer import Link, Transfer, Transferred
+from .transfer import Link, Transfer
 
 RELIEVED = 0.25
 """A bottleneck is one until its routes could take less than this share of it, so that it does not come and go."""
@@ -117,11 +117,15 @@ class Network:
         if len(set(path)) < len(path):
             raise ValueError(f"a path crosses a link once, found {list(path)!r}")
         transfer = Transfer(self, path, size_bytes, latency_s)
-        if latency_s:
-            Alarm(self.env, self.env.now + latency_s, COMPLETION, lambda _: self._begin(transfer))
+        self.start(transfer)
+        return transfer
+
+    def start(self, transfer: Transfer) -> None:
+        """Start a transfer that has just been made, whose path, size and latency are as :meth:`transfer` asks."""
+        if transfer.latency_s:
+            Alarm(self.env, self.env._now + transfer.latency_s, COMPLETION, lambda _: self._begin(transfer))
         else:
             self._begin(transfer)
-        return transfer
 
     def left(self, transfer: Transfer) -> float:
         """The bytes of ``transfer`` that have not arrived by now; looking changes nothing."""
@@ -144,10 +148,10 @@ class Network:
         assert transfer.route.queue is not None
         return transfer.route.queue.rate
 
-    def cancel(self, transfer: Transfer) -> float:
-        """See :meth:`Transfer.cancel`."""
+    def stop(self, transfer: Transfer) -> float:
+        """See :meth:`Transfer.stop`."""
         route = transfer.route
-        transfer.cancelled = True
+        transfer.stopped = True
         if route is not None:
             if transfer.holder is not None:
                 transfer.left = transfer.holder.remove(transfer)
@@ -162,11 +166,11 @@ class Network:
     # One transfer.
 
     def _begin(self, transfer: Transfer) -> None:
-        if transfer.cancelled:
+        if transfer.stopped:
             return
         path = transfer.links
-        if not transfer.left or not path:
-            self._deliver(transfer)
+        if not transfer.left or not path:  # there at this instant, but not before everything else that starts at it
+            Alarm(self.env, self.env.now, COMPLETION, lambda _: self._deliver_at_once(transfer))
             return
         route = self._routes.get(path)
         if route is None:
@@ -181,15 +185,18 @@ class Network:
 
     def _deliver(self, transfer: Transfer) -> None:
         transfer.left = 0.0
-        now = self.env.now
-        transfer.succeed(Transferred(transfer.start_s, now + 0.0, transfer.size_bytes))
+        transfer.delivered()
+
+    def _deliver_at_once(self, transfer: Transfer) -> None:
+        if not transfer.stopped:
+            self._deliver(transfer)
 
     def _finish(self, transfers: list[Transfer]) -> None:
         """All their bytes have arrived; they are in no queue any more."""
         routes: dict[Route, None] = {}  # looked at once all have left: a route may be served differently then
         for transfer in transfers:
             route = transfer.route
-            if route is not None:  # else it was cancelled at this very instant
+            if route is not None:  # else it was stopped at this very instant
                 transfer.route = None
                 del route.transfers[transfer]
                 routes[route] = None

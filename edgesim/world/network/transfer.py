@@ -59,7 +59,9 @@ class Transferred(NamedTuple):
 
 
 class Transfer(Event):
-    """Bytes on their way over a path of links; succeeds with :class:`Transferred`. See :meth:`Network.transfer`.
+    """Bytes on their way over a path of links; succeeds with :class:`Transferred`, unless a subclass says otherwise.
+
+    See :meth:`Network.transfer`.
 
     Attributes
     ----------
@@ -74,7 +76,7 @@ class Transfer(Event):
     holder: Group | None = None  # the group that it is in, where bottlenecks are on its way
     route: Route | None = None  # while bytes flow
     arrived = False
-    cancelled = False
+    stopped = False
 
     def __init__(self, network: Network, links: tuple[Link, ...], size_bytes: float, latency_s: float) -> None:
         self.env = env = network.env
@@ -98,9 +100,13 @@ class Transfer(Event):
         """
         return self.network.rate(self)
 
-    def cancel(self) -> float:
+    def delivered(self) -> None:
+        """All its bytes have arrived."""
+        self.succeed(Transferred(self.start_s, self.env.now + 0.0, self.size_bytes))
+
+    def stop(self) -> float:
         """Stop; the bytes that have arrived by now, at most ``size_bytes``.
 
-        A cancelled transfer never triggers. One that has arrived stays so, and cancelling twice changes nothing.
+        A stopped transfer never arrives. One that has arrived stays so, and stopping twice changes nothing.
         """
-        return self.network.cancel(self)
+        return self.network.stop(self)
