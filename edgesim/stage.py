@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from .world import Environment, World
 
 JOBS_PER_PART = 512
-"""After so many jobs of the work plane, what is known is computed and written: the frontier moves."""
+"""After so many jobs of the work plane, what is known is computed and written: the frontier moves ..."""
+
+SECONDS_PER_PART = 0.5
+"""... but not more often than this, in wall time: writing a part takes milliseconds, whatever is in it."""
 
 EVENTS_PER_LOOK = 64
 """SimPy events between two looks at the number of jobs."""
@@ -113,13 +117,14 @@ class Stage:
     def _drive(self, world: World, learner: Learner, tables: WorldTables) -> None:
         env, horizon_s = world.env, world.horizon_s
         env.process(learner.run(world))
-        written = self.plane.done
+        plane, written, written_at = self.plane, self.plane.done, time.monotonic()
         if self.reporter is not None:
-            self.reporter.begin(world, self.plane)
+            self.reporter.begin(world, plane)
         while env.advance(horizon_s, EVENTS_PER_LOOK):
-            if self.plane.done + self.plane.pending - written >= JOBS_PER_PART:
+            jobs = plane.done + plane.pending - written
+            if jobs >= JOBS_PER_PART and time.monotonic() - written_at >= SECONDS_PER_PART:
                 tables.cut(env.now)
-                written = self.plane.done
+                written, written_at = plane.done, time.monotonic()
             if self.reporter is not None:
                 self.reporter.tick()
         env.jump(horizon_s)

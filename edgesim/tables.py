@@ -12,6 +12,8 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -170,6 +172,7 @@ class WorldTables:
     frontier_s: float = 0.0
     _sequence: Iterator[int] = field(default_factory=itertools.count)
     _rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    _numbers: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in TABLES})  # of those rows
     _readers: dict[str, Read] = field(default_factory=dict)
     _listeners: dict[str, Callable[[tuple[Any, ...]], None]] = field(default_factory=dict)
     _parts: int = 0
@@ -195,14 +198,15 @@ class WorldTables:
             if not table.deferred:
                 raise ValueError(f"table {name!r} has no deferred columns")
             self._readers[name] = read
-        append = self._rows[name].append
+        append, append_number = self._rows[name].append, self._numbers[name].append
         next_sequence = self._sequence.__next__
 
         def add(*cells: Any) -> None:
             if len(cells) != arity:
                 raise TypeError(f"a row of {name!r} has {arity} cells, got {len(cells)}")
             sequence = next_sequence()
-            append((sequence, *cells))
+            append(cells)
+            append_number(sequence)
             if sequence >= self._cut_at:
                 self.cut()
 
@@ -263,8 +267,9 @@ class WorldTables:
             with self.watch.on("io"):
                 self._write({name: self._from_rows(TABLES[name], rows) for name, rows in full.items()})
             self._cut_at += sum(len(rows) for rows in full.values())
-            for rows in full.values():
+            for name, rows in full.items():
                 rows.clear()
+                self._numbers[name].clear()
         if now_s is None:
             now_s = self.clock() if self.clock is not None else self.frontier_s
         self.frontier_s = now_s
@@ -305,32 +310,35 @@ class WorldTables:
         if table.name in self._readers:
             rows = [self._resolved(table, row) for row in rows]
         # Column by column: zip(*rows) would make an iterator a row, and wake the garbage collector with that.
-        sequence, *columns = ([row[place] for row in rows] for place in range(len(rows[0])))
-        return self._arrow(table, len(rows), sequence, columns)
+        columns = [list(map(itemgetter(place), rows)) for place in range(len(table.columns))]
+        return self._arrow(table, len(rows), self._numbers[table.name], columns)
 
     def _arrow(self, table: Table, count: int, sequence: Sequence[int], columns: Sequence[Cell | Cells]) -> pa.Table:
         import pyarrow as pa
 
         arrays = []
         cells = (self.learner, self.oracle, self.seed, sequence, *columns)
-        for column, values in zip(table.all_columns, cells, strict=True):
+        schema = _arrow_schema(table.name)
+        for column, field_, values in zip(table.all_columns, schema, cells, strict=True):
             # Counts are inferred first: asked for int64 outright, pyarrow truncates 10.5 without a word.
-            dtype = None if column.dtype == "count" else _arrow_type(column)
+            dtype = None if column.dtype == "count" else field_.type
             try:
                 if values is None or isinstance(values, str | float | int | bool):
-                    array = pa.repeat(pa.scalar(values, type=dtype).cast(_arrow_type(column)), count)
+                    array = pa.repeat(pa.scalar(values, type=dtype).cast(field_.type), count)
                 else:
-                    array = pa.array(values, type=dtype).cast(_arrow_type(column))
+                    array = pa.array(values, type=dtype)
+                    if array.type != field_.type:
+                        array = array.cast(field_.type)
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 raise ValueError(f"{table.name}.{column.name} holds {column.dtype}s: {error}") from error
             if array.null_count and not column.nullable:
                 raise ValueError(f"{table.name}.{column.name} was not given, and it is never missing")
             arrays.append(array)
-        return pa.Table.from_arrays(arrays, schema=_arrow_schema(table))
+        return pa.Table.from_arrays(arrays, schema=schema)
 
     def _resolved(self, table: Table, row: tuple[Any, ...]) -> tuple[Any, ...]:
         deferred = row[-1]
-        if len(row) == len(table.columns) + 1 and isinstance(deferred, str | float | int | bool | None):
+        if len(row) == len(table.columns) and isinstance(deferred, str | float | int | bool | None):
             return row  # recorded by name, with all its cells
         if self.timing_only or deferred is None or (self._salvaging and not deferred.done):
             return (*row[:-1], *(None for _ in table.deferred))
@@ -371,7 +379,7 @@ def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = N
     wanted = [c for c in table.all_columns if columns is None or c.name in columns]
     closed = folder / "tables" / f"{name}.parquet"
     if parts_folder(folder).exists() or not closed.exists():
-        rows = pa.concat_tables(list(part_tables(folder, name)) or [_arrow_schema(table).empty_table()])
+        rows = pa.concat_tables(list(part_tables(folder, name)) or [_arrow_schema(name).empty_table()])
         rows = rows.select([column.name for column in wanted if column.name in rows.column_names])
     else:
         with pq.ParquetFile(closed) as file:
@@ -432,10 +440,12 @@ def _arrow_type(column: Column) -> pa.DataType:
     return types[column.dtype]
 
 
-def _arrow_schema(table: Table) -> pa.Schema:
+@cache
+def _arrow_schema(name: str) -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([pa.field(c.name, _arrow_type(c), nullable=c.nullable) for c in table.all_columns])
+    columns = TABLES[name].all_columns
+    return pa.schema([pa.field(c.name, _arrow_type(c), nullable=c.nullable) for c in columns])
 
 
 def _existing(run_dir: Path | str) -> Path:
@@ -460,7 +470,7 @@ def _write_closed(folder: Path, table: Table, target: Path) -> tuple[Path, Path]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _arrow_schema(table)
+    schema = _arrow_schema(table.name)
     temporary = target / f".{table.name}.parquet"
     waiting = schema.empty_table()
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:

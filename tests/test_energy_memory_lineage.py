@@ -10,6 +10,7 @@ from edgesim.errors import OutOfMemory
 from edgesim.signals import Signal
 from edgesim.world.energy import EnergyMeter, Power, ShareClock
 from edgesim.world.memory import Memory
+from edgesim.world.network import Network
 from edgesim.world.payload import Lineage
 from edgesim.world.schedule import Clock
 
@@ -34,10 +35,16 @@ def test_shares_of_time_add_up_to_the_time_during_which_anybody_was_in(spans: li
     assert sum(shares) == pytest.approx(busy, abs=1e-9)
 
 
+def sent_j(meter: EnergyMeter, size_bytes: int, duration_s: float) -> float | None:
+    """Joules of one transfer that is alone."""
+    transfer = Network(Clock()).transfer([], size_bytes=size_bytes, latency_s=duration_s)
+    return meter.closed(transfer, size_bytes, duration_s, meter.opened(transfer))
+
+
 def test_joules_follow_from_the_power_and_add_up() -> None:
     meter = EnergyMeter(Power(idle_w=2.0, compute_w=4.0, radio_w=1.0, radio_j_per_byte=1e-6))
     assert meter.computed(3.0) == 12.0
-    assert meter.transferred(2.0, 1e6) == pytest.approx(3.0)
+    assert sent_j(meter, 1_000_000, 2.0) == pytest.approx(3.0)
     assert meter.computed(1.0) == 4.0
     assert meter.totals_j(10.0) == pytest.approx((20.0, 16.0, 3.0))
 
@@ -45,7 +52,7 @@ def test_joules_follow_from_the_power_and_add_up() -> None:
 def test_without_a_power_nothing_is_measured_rather_than_zero() -> None:
     meter = EnergyMeter(None)
     assert meter.computed(3.0) is None
-    assert meter.transferred(1.0, 10.0) is None
+    assert sent_j(meter, 10, 1.0) is None
     assert meter.totals_j(10.0) is None
 
 

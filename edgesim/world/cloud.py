@@ -56,7 +56,7 @@ class Cloud:
         self.ingress = world.network.link("cloud/ingress", hardware.ingress)
         self.egress = world.network.link("cloud/egress", hardware.egress)
         worker = Worker(world.env, "cloud", hardware.compute, hardware.memory, EnergyMeter(None), world.recorder)
-        self._shop = Workshop("cloud", worker, world.plane, world.names, world.label)
+        self._shop = Workshop("cloud", worker, world.plane, world.names, world.prices, world.label)
 
     def train(
         self,
@@ -78,13 +78,7 @@ class Cloud:
         from ..data import Samples
 
         data: Sequence[Samples] = [on] if isinstance(on, Samples) else list(on)
-        how = self._world.training.but(
-            epochs=epochs,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            learning_rate=learning_rate,
-            optimizer=optimizer,
-        )
+        how = self._world.how(epochs, batch_size, accumulate, learning_rate, optimizer)
         return self._shop.train(model, data, how, method, tag, self._world.now)
 
     def average(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, final
 
 from simpy.events import Event
 
-from .. import models
 from ..data import Samples
 from ..errors import Killed
 from .energy import EnergyMeter
@@ -60,12 +59,12 @@ class Device:
         "_away_cause",
         "_came_s",
         "_data",
-        "_downlink",
+        "_downlinks",
         "_meter",
         "_online_s",
         "_radio",
         "_sent",
-        "_uplink",
+        "_uplinks",
         "_waiting_for_drift",
         "_waiting_until_online",
         "_workshop",
@@ -105,8 +104,8 @@ class Device:
         self._data: DataStream | None = None
         self._radio: Radio | None = None
         self._workshop: Workshop | None = None
-        self._uplink: Link | None = None
-        self._downlink: Link | None = None
+        self._uplinks: tuple[Link, ...] | None = None  # the way to the cloud
+        self._downlinks: tuple[Link, ...] | None = None  # and back
         self._sent: tuple[float, int] | None = None  # when, and at which data phase, the samples sent last were read
         self._waiting_for_drift: Event | None = None
         self._waiting_until_online: Event | None = None
@@ -153,9 +152,9 @@ class Device:
 
     def training_memory_bytes(self, model: Model, **settings: Any) -> int:
         """What ``train`` with these settings (see there) would need."""
-        how = self._world.training.but(**settings)
-        costs = models.cost(model.architecture)
-        return costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.hardware.memory_overhead_bytes
+        world = self._world
+        price = world.prices.training(model.architecture, world.how(**settings), 0)
+        return price.memory_bytes + self.hardware.memory_overhead_bytes
 
     # Its data -----------------------------------------------------------------------------------------------------
 
@@ -215,14 +214,8 @@ class Device:
         OutOfMemory, Killed
             As the value of the failed verb.
         """
-        how = self._world.training.but(
-            epochs=epochs,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            learning_rate=learning_rate,
-            optimizer=optimizer,
-        )
-        data = [self.samples() if on is None else on]
+        how = self._world.how(epochs, batch_size, accumulate, learning_rate, optimizer)
+        data = (self.samples() if on is None else on,)
         return self._shop.train(model, data, how, method, tag, self._world.now)
 
     def score(
@@ -260,17 +253,13 @@ class Device:
 
     def upload(self, payload: Payload) -> Verb[Any]:
         """Send a model, a patch, samples, a message or a bundle to the cloud; the value is what arrives there."""
-        near = (self._up,) if self.gateway is None else (self._up, self.gateway.uplink)
-        links = (*near, self._world.cloud.ingress)
         shipments = _shipments(self, "cloud", "up", payload)
-        return self._the_radio.carry(payload, shipments, links, self.latency_s, self._uploaded)
+        return self._the_radio.carry(payload, shipments, self._way_up, self.latency_s, self._uploaded)
 
     def download(self, payload: Payload) -> Verb[Any]:
         """Fetch a model, a patch, a message or a bundle from the cloud; the value is what arrives here."""
-        near = (self._down,) if self.gateway is None else (self.gateway.downlink, self._down)
-        links = (self._world.cloud.egress, *near)
         shipments = _shipments(self, "cloud", "down", payload)
-        return self._the_radio.carry(payload, shipments, links, self.latency_s, self._received)
+        return self._the_radio.carry(payload, shipments, self._way_down, self.latency_s, self._received)
 
     def send(self, peer: Device, payload: Payload) -> Verb[Any]:
         """Send a payload to another device over its uplink and the peer's downlink; the value is the payload, there.
@@ -279,13 +268,13 @@ class Device:
         """
         if peer is self:
             raise ValueError(f"{self.name} sends to itself")
-        links, latency_s = [self._up], self.hardware.latency_s + peer.hardware.latency_s
+        links, latency_s = [self._way_up[0]], self.hardware.latency_s + peer.hardware.latency_s
         if self.gateway is not peer.gateway:
             latency_s = self.latency_s + peer.latency_s
             links += [self.gateway.uplink] if self.gateway is not None else []
             links += [peer.gateway.downlink] if peer.gateway is not None else []
         shipments = _shipments(self, peer.name, "peer", payload)
-        links.append(peer._down)
+        links.append(peer._way_down[-1])
         return self._the_radio.carry(payload, shipments, tuple(links), latency_s, self._received, peer._the_radio)
 
     def deploy(self, model: Model, *, selection: Selection | None = None) -> Verb[Model]:
@@ -416,16 +405,20 @@ class Device:
         return self._meter
 
     @property
-    def _up(self) -> Link:
-        if self._uplink is None:
-            self._uplink = self._world.network.link(f"{self.name}/up", self.hardware.uplink)
-        return self._uplink
+    def _way_up(self) -> tuple[Link, ...]:
+        if self._uplinks is None:
+            uplink = self._world.network.link(f"{self.name}/up", self.hardware.uplink)
+            near = (uplink,) if self.gateway is None else (uplink, self.gateway.uplink)
+            self._uplinks = (*near, self._world.cloud.ingress)
+        return self._uplinks
 
     @property
-    def _down(self) -> Link:
-        if self._downlink is None:
-            self._downlink = self._world.network.link(f"{self.name}/down", self.hardware.downlink)
-        return self._downlink
+    def _way_down(self) -> tuple[Link, ...]:
+        if self._downlinks is None:
+            downlink = self._world.network.link(f"{self.name}/down", self.hardware.downlink)
+            near = (downlink,) if self.gateway is None else (self.gateway.downlink, downlink)
+            self._downlinks = (self._world.cloud.egress, *near)
+        return self._downlinks
 
     @property
     def _the_radio(self) -> Radio:
@@ -446,6 +439,7 @@ class Device:
                 worker,
                 world.plane,
                 world.names,
+                world.prices,
                 world.label,
                 hardware.step_overhead_s,
                 hardware.memory_overhead_bytes,
@@ -483,7 +477,7 @@ def _shipments(device: Device, peer: str, direction: str, payload: Payload) -> l
         return [shipment for part in payload.parts for shipment in _shipments(device, peer, direction, part)]
     transfer_id = world.names.new(direction, device.name, None)
     if isinstance(payload, Model):
-        size_bytes = world.weight_bytes(payload.architecture)
+        size_bytes = world.prices.model(payload.architecture).wire_bytes
         return [Shipment(transfer_id, device.name, peer, direction, "weights", size_bytes, payload.id)]
     if isinstance(payload, Patch):
         size_bytes = world.tensor_bytes(payload.tensors)

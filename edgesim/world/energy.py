@@ -99,15 +99,25 @@ class EnergyMeter:
         if self.battery is not None:
             self.battery.computing(at_a_time)
 
-    def opened(self, transfer: Transfer) -> None:
-        """A transfer has begun."""
+    def opened(self, transfer: Transfer) -> float:
+        """A transfer has begun; the reading of the radio's clock, to be given at its end."""
+        if self.power is None:
+            return 0.0
+        reading = self.radio.enter(transfer.start_s)
         if self.battery is not None:
             self.battery.opened(transfer)
+        return reading
 
-    def closed(self, transfer: Transfer, sent_bytes: float) -> None:
-        """A transfer is over, after ``sent_bytes``."""
+    def closed(self, transfer: Transfer, sent_bytes: float, now_s: float, entered: float) -> float | None:
+        """A transfer is over, after ``sent_bytes``: charge it with its radio time and bytes; its joules."""
+        if self.power is None:
+            return None
         if self.battery is not None:
             self.battery.closed(transfer, sent_bytes)
+        radio_s = self.radio.leave(now_s, entered)
+        joules = self.power.radio_w * radio_s + self.power.radio_j_per_byte * sent_bytes
+        self._radio_j += joules
+        return joules
 
     def close(self) -> None:
         """The simulation ends."""
@@ -120,14 +130,6 @@ class EnergyMeter:
             return None
         joules = self.power.compute_w * busy_s
         self._compute_j += joules
-        return joules
-
-    def transferred(self, radio_s: float, size_bytes: float) -> float | None:
-        """Charge a transfer with its share of radio time and its bytes; returns its joules."""
-        if self.power is None:
-            return None
-        joules = self.power.radio_w * radio_s + self.power.radio_j_per_byte * size_bytes
-        self._radio_j += joules
         return joules
 
     def totals_j(self, online_s: float) -> tuple[float, float, float] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..data import Samples
 from ..jobs import Label
 from .payload import Model
-from .worker import Work, phases_of
+from .worker import Work, counted, phases_of
 
 if TYPE_CHECKING:
     from .device import Device
@@ -63,6 +63,7 @@ class Ideal:
         world = self._world
         how = world.training.but(**settings)
         job_id, seed = world.names.seeded("train", "ideal", tag)
+        count, taken = counted(on)
         function, inputs, parameters = (train, (), {}) if method is None else (
             method.function, method.inputs, method.parameters
         )  # fmt: skip
@@ -86,9 +87,9 @@ class Ideal:
             kind="train",
             flops=0.0,
             memory_bytes=0,
-            samples=sum(len(samples) for samples in on),
+            samples=count,
             batch_size=how.micro_batch_size,
-            data=tuple(on),
+            data=taken,
             input_model_ids=(model.id,),
             output_model_id=job_id,
             outcome=state.part("outcome"),
@@ -98,7 +99,7 @@ class Ideal:
             job_id,
             model.architecture,
             state.part("state"),
-            model.lineage.with_samples(phases_of([samples for samples in on if len(samples)])),
+            model.lineage.with_samples(phases_of(taken)),
             model.scored,
         )
 

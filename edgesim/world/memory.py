@@ -31,7 +31,7 @@ class Memory:
     One event is armed for the next such moment, none while nothing is reserved.
     """
 
-    __slots__ = ("_armed_for_s", "_env", "_kill", "_reserved", "available", "used_bytes")
+    __slots__ = ("_armed_for_s", "_env", "_kill", "_reserved", "_steady_bytes", "available", "used_bytes")
 
     def __init__(self, env: Environment, available: Signal, kill: Callable[[str], None]) -> None:
         self._env = env
@@ -39,12 +39,14 @@ class Memory:
         self._kill = kill
         self._reserved: dict[str, int] = {}
         self._armed_for_s = math.inf
+        self._steady_bytes = int(available.lowest) if available.lowest == available.highest else None
         self.used_bytes = 0
 
     @property
     def available_bytes(self) -> int:
         """Bytes that exist for jobs now, used or not."""
-        return int(self.available.value(self._env.now))
+        steady = self._steady_bytes
+        return int(self.available.value(self._env.now)) if steady is None else steady
 
     @property
     def free_bytes(self) -> int:
@@ -59,11 +61,13 @@ class Memory:
         OutOfMemory
             Where that much is not free now; nothing is taken.
         """
-        if size_bytes > self.free_bytes:
-            raise OutOfMemory(size_bytes, max(0, self.free_bytes))
+        free_bytes = self.free_bytes
+        if size_bytes > free_bytes:
+            raise OutOfMemory(size_bytes, max(0, free_bytes))
         self._reserved[job_id] = size_bytes
         self.used_bytes += size_bytes
-        self._arm()
+        if self._steady_bytes is None:
+            self._arm()
 
     def release(self, job_id: str) -> None:
         """Give back what a job had; nothing where it was killed for lack of memory and has lost it already."""

@@ -40,14 +40,20 @@ class Names:
 
     def claim(self, name: str) -> None:
         """Take a name; a second time it is refused with ``ValueError``."""
-        if name in self._taken:
+        stem, _, tag = name.rpartition("/")
+        if name in self._taken or (tag.isdecimal() and tag == str(int(tag)) and int(tag) <= self._counts.get(stem, 0)):
             raise ValueError(f"the name {name!r} is taken: two draws from one random stream would be the same")
         self._taken.add(name)
 
     def _new(self, purpose: str, node: str, tag: str | int | None) -> tuple[str, str | int]:
         stem = f"{node}/{purpose}"
-        if tag is None:
-            self._counts[stem] = tag = self._counts.get(stem, 0) + 1
-        name = f"{stem}/{tag}"
-        self.claim(name)
-        return name, tag
+        if tag is not None:
+            name = f"{stem}/{tag}"
+            self.claim(name)
+            return name, tag
+        count = self._counts.get(stem, 0) + 1
+        name = f"{stem}/{count}"
+        if name in self._taken:
+            self.claim(name)
+        self._counts[stem] = count  # the names up to it are taken; a set of them would grow with the run
+        return name, count

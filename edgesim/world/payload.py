@@ -37,10 +37,12 @@ class Lineage:
 
     def with_samples(self, seen: Iterable[tuple[str, int]]) -> Lineage:
         """This lineage after training on samples of ``(device, phase)``."""
+        new = [(device, phase) for device, phase in seen if phase and phase > self.phase_of(device)]
+        if not new:
+            return self
         own = dict(self._own)
-        for device, phase in seen:
-            if phase > max(own.get(device, 0), self._base.get(device, 0)):
-                own[device] = phase
+        for device, phase in new:
+            own[device] = max(phase, own.get(device, 0))
         if len(own) > 64:
             return Lineage(_union([self._base, own]))
         return Lineage(self._base, own)

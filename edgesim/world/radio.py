@@ -200,14 +200,16 @@ class Radio:
         Disconnected
             As the value of the failed verb: an end is away or leaves, or it is cancelled; what was sent is wasted.
         """
-
-        def send(shipment: Shipment, latency_s: float, receive: Receive = _as_it_is) -> Carriage:
-            carriage = Carriage(self, peer, shipment, links, latency_s, payload, receive)
+        if len(shipments) == 1:
+            carriage = Carriage(self, peer, shipments[0], links, latency_s, payload, receive)
             self._begin(carriage)
             return carriage
 
-        if len(shipments) == 1:
-            return send(shipments[0], latency_s, receive)
+        def send(shipment: Shipment, latency_s: float) -> Carriage:
+            carriage = Carriage(self, peer, shipment, links, latency_s, payload, _as_it_is)
+            self._begin(carriage)
+            return carriage
+
         return Convoy(self.env, shipments, send, latency_s, payload, receive)
 
     def cut_all(self, cause: str) -> None:
@@ -236,20 +238,17 @@ class Radio:
             self._recorder.transfer(carriage.shipment, carriage.start_s, 0.0, "cut", away_cause, 0.0)
             carriage.fail(Disconnected(0, carriage.shipment.size_bytes))
             return
-        now = self.env.now
-        carriage.entered = self._meter.radio.enter(now)
-        if peer is not None:
-            carriage.peer_entered = peer._meter.radio.enter(now)
         self.network.start(carriage)
-        for radio in (self,) if peer is None else (self, peer):
-            radio._open[carriage] = None
-            radio._meter.opened(carriage)
+        self._open[carriage] = None
+        carriage.entered = self._meter.opened(carriage)
+        if peer is not None:
+            peer._open[carriage] = None
+            carriage.peer_entered = peer._meter.opened(carriage)
 
     def _leave(self, carriage: Carriage, entered: float, sent_bytes: float) -> float | None:
         """One end of a carriage that is over; the joules that it has spent."""
         del self._open[carriage]
-        self._meter.closed(carriage, sent_bytes)
-        return self._meter.transferred(self._meter.radio.leave(self.env.now, entered), sent_bytes)
+        return self._meter.closed(carriage, sent_bytes, self.env.now, entered)
 
 
 def _as_it_is(payload: Payload) -> Payload:

@@ -66,12 +66,12 @@ class Recorder:
         names = [device.name for device in devices]
         states = ["online" if device.online else "offline" for device in devices]
         causes = [device.away_cause or "start" for device in devices]
-        self._tables.extend("availability", len(names), names, self._env.now, states, causes)
+        self._tables.extend("availability", len(names), names, self._env._now, states, causes)
         self._tables.extend(
             "deployments",
             len(names),
             names,
-            self._env.now,
+            self._env._now,
             "start",
             "device",
             model.id,
@@ -97,7 +97,7 @@ class Recorder:
             shipment.direction,
             shipment.kind,
             start_s,
-            None if status == "in_flight" else self._env.now,
+            None if status == "in_flight" else self._env._now,
             shipment.size_bytes,
             sent_bytes,
             status,
@@ -123,13 +123,21 @@ class Recorder:
         cause: str,
     ) -> None:
         """A job is over, was refused, or is still running at the horizon (``running``)."""
-        taken = [samples for samples in work.data if len(samples.view)]
+        if not work.data:
+            from_s, to_s, data = None, None, ""
+        elif len(work.data) == 1:
+            (samples,) = work.data
+            from_s, to_s, data = samples.from_s, samples.to_s, f"{samples.device}@{samples.phase}"
+        else:
+            from_s = min([samples.from_s for samples in work.data])
+            to_s = max([samples.to_s for samples in work.data])
+            data = ";".join([f"{samples.device}@{samples.phase}" for samples in work.data])
         self._computations(
             work.job_id,
             node,
             work.kind,
             start_s,
-            None if status == "running" else self._env.now,
+            None if status == "running" else self._env._now,
             work.flops,
             done_flops,
             work.samples or None,
@@ -140,9 +148,9 @@ class Recorder:
             energy_j,
             status,
             cause,
-            min((samples.from_s for samples in taken), default=None),
-            max((samples.to_s for samples in taken), default=None),
-            ";".join(f"{samples.device}@{samples.phase}" for samples in taken),
+            from_s,
+            to_s,
+            data,
             ";".join(work.input_model_ids),
             work.output_model_id,
             work.outcome if status in _COMPUTED else None,
@@ -167,7 +175,7 @@ class Recorder:
         self.computation(
             "cloud",
             work,
-            start_s=self._env.now,
+            start_s=self._env._now,
             done_flops=0.0,
             available_bytes=None,
             busy_s=0.0,
@@ -180,7 +188,7 @@ class Recorder:
         """A job took or gave back memory, was killed for it, or was refused."""
         self._memory(
             node,
-            self._env.now,
+            self._env._now,
             event,
             work.job_id,
             memory.used_bytes,
@@ -195,7 +203,6 @@ class Recorder:
         serving: str,
         model: Model,
         size_bytes: int,
-        *,
         informed_by: str,
         cohort_informed_by: str,
         score_informed_by: str,
@@ -203,7 +210,7 @@ class Recorder:
         """Another model serves a device from now on."""
         self._deployments(
             device,
-            self._env.now,
+            self._env._now,
             cause,
             serving,
             model.id,
@@ -217,7 +224,7 @@ class Recorder:
     def selection(self, device: str, model: Model, selection: Selection) -> None:
         """A device serves with other modules from now on."""
         for layer, module, held, share in selection.cells():
-            self._selections(device, self._env.now, model.id, layer, module, held, share)
+            self._selections(device, self._env._now, model.id, layer, module, held, share)
 
     def drift(self, strike: Strike, device: str, phase: int, replaced_samples: int) -> None:
         """A device's data changed."""
@@ -227,7 +234,7 @@ class Recorder:
             strike.cohort_id,
             strike.name,
             device,
-            self._env.now,
+            self._env._now,
             phase,
             strike.step,
             strike.steps,
@@ -249,7 +256,7 @@ class Recorder:
         evaluation: Handle | None,
     ) -> None:
         """A device's accuracy changes to what ``evaluation`` will turn out to be."""
-        self._accuracy(device, self._env.now, cause, view, serving, model_id, samples, evaluation)
+        self._accuracy(device, self._env._now, cause, view, serving, model_id, samples, evaluation)
 
     def detection(
         self,
@@ -262,11 +269,11 @@ class Recorder:
         model_id: str,
     ) -> None:
         """A drift detector was set up, or raised an alarm."""
-        self._detections(device, self._env.now, detector, event, drift_id, delay_s, samples, model_id)
+        self._detections(device, self._env._now, detector, event, drift_id, delay_s, samples, model_id)
 
     def availability(self, device: str, state: str, cause: str) -> None:
         """A device came or went."""
-        self._availability(device, self._env.now, state, cause)
+        self._availability(device, self._env._now, state, cause)
 
     def energy(self, devices: Sequence[Device]) -> None:
         """What devices have spent in all: idle, compute, radio; missing where their power is not known."""
@@ -281,7 +288,7 @@ class Recorder:
         """Something about a battery changed; between two rows its level is a line, held at full."""
         self._battery(
             device,
-            self._env.now,
+            self._env._now,
             event,
             max(0.0, battery.level_j),
             max(0.0, battery.level_j) / battery.capacity_j,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .. import models
-from ..jobs import Label, Plane, steps
+from ..jobs import Label, Plane
 from .payload import Lineage, Model
 from .verbs import Verb
-from .worker import Work, Worker, phases_of
+from .worker import Work, Worker, counted, phases_of
 
 if TYPE_CHECKING:
     from ..data import Samples, View
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..jobs.arithmetic import Recipe
     from ..models import Architecture
     from .names import Names
+    from .prices import Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class Training:
 
     def asked_of(self, method: Method) -> dict[str, Any]:
         """What a job function is told of this, and of the method's own parameters."""
+        return self.asked | dict(method.parameters)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a job function is told of this."""
         told: dict[str, Any] = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
@@ -78,7 +85,7 @@ class Training:
         }
         if self.recipe is not None:
             told["recipe"] = self.recipe
-        return told | dict(method.parameters)
+        return told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +108,14 @@ class Method:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
+@cache
+def plain_training() -> Callable[..., Any]:
+    """What a device computes where its learner has no way of its own; imports torch."""
+    from ..jobs.arithmetic import train
+
+    return train
+
+
 @dataclass(frozen=True, slots=True)
 class Workshop:
     """Where one node's computing verbs happen.
@@ -115,6 +130,8 @@ class Workshop:
         The work plane.
     names
         Unique names of jobs and their seeds.
+    prices
+        What models and trainings cost.
     learner
         The learner's label, for messages.
     step_overhead_s
@@ -127,6 +144,7 @@ class Workshop:
     worker: Worker
     plane: Plane
     names: Names
+    prices: Prices
     learner: str
     step_overhead_s: float = 0.0
     memory_overhead_bytes: int = 0
@@ -141,37 +159,38 @@ class Workshop:
         now_s: float,
     ) -> Verb[Model]:
         """Train ``model`` on all of ``data`` together; see ``Device.train``."""
-        from ..jobs.arithmetic import train
-
-        count = sum(len(samples.view) for samples in data)
-        costs = models.cost(model.architecture)
+        architecture = model.architecture
+        count, taken = counted(data)
+        price = self.prices.training(architecture, how, count)
         job_id, seed = self.names.seeded("train", self.node, tag)
-        method = method or Method(train)
+        asked = price.asked
+        if method is not None:
+            asked = asked | dict(method.parameters)
         state = self.plane.submit(
-            method.function,
+            plain_training() if method is None else method.function,
             model.state,
-            *method.inputs,
+            *(() if method is None else method.inputs),
             *[samples.view for samples in data],
             label=Label(self.learner, self.node, now_s, job_id, "train"),
             seed=seed,
-            architecture=model.architecture,
-            **how.asked_of(method),
+            architecture=architecture,
+            **asked,
         )
         work = Work(
-            job_id=job_id,
-            kind="train",
-            flops=how.epochs * count * costs.train_flops_per_sample,
-            memory_bytes=costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.memory_overhead_bytes,
-            overhead_s=steps(count, how.batch_size, how.epochs, how.accumulate) * self.step_overhead_s,
-            samples=count,
-            batch_size=how.micro_batch_size,
-            data=tuple(data),
-            input_model_ids=(model.id,),
-            output_model_id=job_id,
-            outcome=state.part("outcome"),
+            job_id,
+            "train",
+            price.flops,
+            price.memory_bytes + self.memory_overhead_bytes,
+            price.steps * self.step_overhead_s,
+            count,
+            price.batch_size,
+            taken,
+            (model.id,),
+            job_id,
+            state.part("outcome"),
         )
-        lineage = model.lineage.with_samples(phases_of([samples for samples in data if len(samples.view)]))
-        return self.worker.compute(work, Model(job_id, model.architecture, state.part("state"), lineage, model.scored))
+        lineage = model.lineage.with_samples(phases_of(taken))
+        return self.worker.compute(work, Model(job_id, architecture, state.part("state"), lineage, model.scored))
 
     def average(
         self, summands: Sequence[Model], weights: Sequence[float] | None, tag: str | int | None, now_s: float
@@ -187,7 +206,7 @@ class Workshop:
         if weights is not None and len(weights) != len(summands):
             raise ValueError(f"average() got {len(weights)} weights for {len(summands)} models")
         job_id = self.names.new("average", self.node, tag)
-        costs = models.cost(architecture)
+        costs = self.prices.model(architecture).cost
         work = Work(
             job_id=job_id,
             kind="average",
@@ -252,8 +271,8 @@ class Workshop:
         now_s: float,
     ) -> Verb[Handle]:
         """Run ``model`` forward over ``data``; see ``Device.score``."""
-        costs = models.cost(model.architecture)
-        count = sum(len(samples.view) for samples in data)
+        costs = self.prices.model(model.architecture).cost
+        count, taken = counted(data)
         job_id, seed = self.names.seeded("score", self.node, tag)
         work = Work(
             job_id=job_id,
@@ -262,7 +281,7 @@ class Workshop:
             memory_bytes=costs.inference_memory_bytes,
             samples=count,
             batch_size=1,
-            data=tuple(data),
+            data=taken,
             input_model_ids=(model.id,),
         )
         scores = self.plane.submit(

@@ -44,7 +44,7 @@ class Work(NamedTuple):
     samples, batch_size
         How many samples it touches and how many at a time; 0 where that means nothing.
     data
-        The samples it reads.
+        The samples it reads: those sets that hold any.
     input_model_ids, output_model_id
         Provenance.
     outcome
@@ -226,10 +226,20 @@ class Worker:
         self._recorder.computation(self._node, job.work, job.start_s, 0.0, job.available_bytes, 0.0, 0.0, status, cause)
 
     def _draw(self) -> None:
-        self._meter.computing((1 if self.processor.running else 0) + self._overheads)
+        if self._meter.battery is not None:
+            self._meter.computing((1 if self.processor.running else 0) + self._overheads)
 
     def _kill_for_memory(self, job_id: str) -> None:
         self._running[job_id].abort("memory")
+
+
+def counted(data: Sequence[Samples]) -> tuple[int, tuple[Samples, ...]]:
+    """How many samples there are, and those sets that hold any."""
+    if len(data) == 1:
+        count = len(data[0].view)
+        return count, (data[0],) if count else ()
+    counts = [len(samples.view) for samples in data]
+    return sum(counts), tuple([samples for samples, count in zip(data, counts, strict=True) if count])
 
 
 def phases_of(data: Sequence[Samples]) -> list[tuple[str, int]]:

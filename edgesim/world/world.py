@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from simpy.events import Event, Process
 
 from ..errors import UserError
 from ..jobs import Label, Plane
-from ..models import Architecture, TensorSpec, payload_bytes, weight_bytes
+from ..models import TensorSpec, payload_bytes
 from ..tables import WorldTables
 from . import offers
 from .battery import Battery, Store
@@ -28,6 +28,7 @@ from .network import Network
 from .offline import Offline
 from .payload import Bundle, Lineage, Model, Part, Patch, Payload
 from .presence import Comings, together
+from .prices import MOST, Prices
 from .priorities import ENVIRONMENT, LEARNER
 from .recorder import Recorder
 from .schedule import Clock, call_at
@@ -36,6 +37,7 @@ from .verbs import Gather
 
 if TYPE_CHECKING:
     from ..data import View
+    from .training import Training
 
 
 class World:
@@ -85,6 +87,10 @@ class World:
         self._offline = offline
         self._oracle = oracle
         self._codec = environment.scenario.training.codec
+        self.prices = Prices(self._codec)
+        self._hows: dict[tuple[object, ...], Training] = {}
+        self._forgetting_views = environment.scenario.evaluation.forgetting_views
+        self._test_samples = environment.scenario.data.test_samples
         self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
         self._detected: dict[int, str] = {}  # device -> the latest drift that an alarm was credited to
@@ -112,7 +118,7 @@ class World:
             if not there:
                 self.devices[index].start_away(cause)
             self._comings.add(index, changes)
-        self.recorder.start(self.devices, model, self.weight_bytes(model.architecture))
+        self.recorder.start(self.devices, model, self.prices.model(model.architecture).wire_bytes)
         self._serving = Serving(self)
         for device in self.devices:
             self.observe(device, "start")
@@ -123,7 +129,7 @@ class World:
     @property
     def now(self) -> float:
         """Virtual time in seconds."""
-        return self.env.now
+        return self.env._now
 
     def sleep(self, duration_s: float) -> Event:
         """Wait for ``duration_s`` seconds, at least 0; wakes after all that completes at that instant."""
@@ -174,9 +180,28 @@ class World:
 
     # What the nodes need of it --------------------------------------------------------------------------------------
 
-    def weight_bytes(self, architecture: Architecture) -> int:
-        """Bytes of a model on the wire, as the scenario's codec packs it."""
-        return weight_bytes(architecture, self._codec)
+    def how(
+        self,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        accumulate: int | None = None,
+        learning_rate: float | None = None,
+        optimizer: str | None = None,
+    ) -> Training:
+        """``training`` with some settings replaced: the same object for the same settings."""
+        given = (epochs, batch_size, accumulate, learning_rate, optimizer)
+        how = self._hows.get(given)
+        if how is None:
+            if len(self._hows) >= MOST:
+                self._hows.clear()
+            how = self._hows[given] = self.training.but(
+                epochs=epochs,
+                batch_size=batch_size,
+                accumulate=accumulate,
+                learning_rate=learning_rate,
+                optimizer=optimizer,
+            )
+        return how
 
     def tensor_bytes(self, tensors: Iterable[TensorSpec]) -> int:
         """Bytes of some tensors on the wire, as a file of their own."""
@@ -209,29 +234,26 @@ class World:
 
     def observe(self, device: Device, cause: str) -> None:
         """The observer's evaluation of what serves ``device`` on its data now: no time, no bytes, no energy."""
-        views = self.environment.scenario.evaluation.forgetting_views
-        before = [
-            phase - 1
-            for phase, strike in self._struck.get(device.index, ())
-            if strike.opens_episode and strike.kind != "replacement"
-        ]
-        for back, phase in enumerate([None, *reversed(before)][: views + 1]):
-            name = f"previous-{back}" if back else "current"
-            view = device.data.test_view(phase) if self.plane.computes else None
-            self._evaluate(device, cause, name, view)
+        computes = self.plane.computes
+        self._evaluate(device, cause, "current", device.data.test_view() if computes else None)
+        struck = self._struck.get(device.index)
+        if struck is None or not self._forgetting_views:
+            return
+        before = [phase - 1 for phase, strike in struck if strike.opens_episode and strike.kind != "replacement"]
+        for back, phase in enumerate(before[: -self._forgetting_views - 1 : -1], start=1):
+            self._evaluate(device, cause, f"previous-{back}", device.data.test_view(phase) if computes else None)
 
     def record_deployment(self, device: Device, cause: str) -> None:
         """Record what serves ``device`` from now on, and which of its drifts that model knows of."""
         model = device.model
+        informed_by = cohort_informed_by = score_informed_by = ""
+        if device.index in self._struck:
+            informed_by = self._informed_by(device, model.lineage)
+            cohort_informed_by = self._cohort_informed_by(device, model)
+            score_informed_by = self._informed_by(device, model.scored)
+        size_bytes = self.prices.model(model.architecture).wire_bytes
         self.recorder.deployment(
-            device.name,
-            cause,
-            device.serving,
-            model,
-            self.weight_bytes(model.architecture),
-            informed_by=self._informed_by(device, model.lineage),
-            cohort_informed_by=self._cohort_informed_by(device, model),
-            score_informed_by=self._informed_by(device, model.scored),
+            device.name, cause, device.serving, model, size_bytes, informed_by, cohort_informed_by, score_informed_by
         )
 
     def detector_armed(self, device: Device, detector: str) -> None:
@@ -274,19 +296,17 @@ class World:
     # Its own ------------------------------------------------------------------------------------------------------
 
     def _evaluate(self, device: Device, cause: str, name: str, view: View | None) -> None:
-        from ..jobs.arithmetic import evaluate
-
         handle = None
         if view is not None:
             handle = self.plane.submit(
-                evaluate,
+                _evaluation(),
                 device.model.state,
                 view,
                 label=Label(self.label, device.name, self.env.now, "evaluate", "evaluate"),
                 architecture=device.model.architecture,
             )
-        samples = self.environment.scenario.data.test_samples
-        self.recorder.accuracy(device.name, cause, name, device.serving, device.model.id, samples, handle)
+        model_id = device.model.id
+        self.recorder.accuracy(device.name, cause, name, device.serving, model_id, self._test_samples, handle)
 
     def _schedule(self) -> None:
         for strike in self.environment.strikes:
@@ -359,6 +379,13 @@ class World:
                 return reached
             self._informed[key] = (phases, reached)  # the map is kept, so its id stays its own
         return self._informed[key][1]
+
+
+@cache
+def _evaluation() -> Callable[..., Any]:
+    from ..jobs.arithmetic import evaluate
+
+    return evaluate
 
 
 def _cells(evaluation: Any) -> tuple[int, float | None, float | None]:

@@ -50,6 +50,8 @@ class FairQueue(Generic[J]):
         "_env",
         "_finish",
         "_heap",
+        "_lone",
+        "_lone_due_s",
         "_order",
         "_served",
         "_shared_s",
@@ -68,6 +70,8 @@ class FairQueue(Generic[J]):
         self._served = 0.0  # the virtual clock at _at_s: units that each job got since the queue was last empty
         self._shared_s = 0.0  # integral of 1 / n up to _at_s, from the same origin
         self._alarms_s = [math.inf]  # alarms that will ring, the next one last
+        self._lone: Entry | None = None  # the only job, as long as nothing has changed since it came: most never share
+        self._lone_due_s = math.inf  # when that is done
 
     @property
     def shared_s(self) -> float:
@@ -81,9 +85,11 @@ class FairQueue(Generic[J]):
 
     def add(self, job: J, amount: float) -> None:
         """Start serving ``job``, which needs ``amount`` units, more than 0."""
-        self._advance()
         if not self.count:
-            self._served = self._shared_s = 0.0
+            self._add_lone(job, amount)
+            return
+        self._advance()
+        self._lone = None
         self._order += 1
         self.count += 1
         job.entry = entry = (self._served + amount, self._order, job)
@@ -92,9 +98,22 @@ class FairQueue(Generic[J]):
         if heap[0] is entry:
             self._arm()
 
+    def _add_lone(self, job: J, amount: float) -> None:
+        self._at_s = self._env._now
+        self._served = self._shared_s = 0.0
+        self._order += 1
+        self.count = 1
+        job.entry = self._lone = entry = (amount, self._order, job)
+        self._heap = [entry]  # what was in it had left
+        self._lone_due_s = due_s = self._when_due(amount)
+        if due_s < self._alarms_s[-1]:
+            self._alarms_s.append(due_s)
+            Alarm(self._env, due_s, COMPLETION, self._ring)
+
     def remove(self, job: J) -> float:
         """Stop serving ``job``; the units that it still needs."""
         self._advance()
+        self._lone = None
         assert job.entry is not None
         left = max(0.0, job.entry[0] - self._served)
         job.entry = None
@@ -108,6 +127,7 @@ class FairQueue(Generic[J]):
     def clear(self) -> list[tuple[J, float]]:
         """Stop serving all jobs; each with the units that it still needs, in order of finish."""
         self._advance()
+        self._lone = None
         entries = sorted(entry for entry in self._heap if entry[2].entry is entry)
         for _, _, job in entries:
             job.entry = None
@@ -151,6 +171,9 @@ class FairQueue(Generic[J]):
 
     def _ring(self, _: Event) -> None:
         self._alarms_s.pop()
+        if self._lone is not None and self._lone_due_s <= self._env._now:
+            self._finish([self._take_lone(self._lone)])
+            return
         self._advance()
         heap = self._heap
         latest_s = self._at_s * (1.0 + ROUNDING)
@@ -165,6 +188,18 @@ class FairQueue(Generic[J]):
                 job.entry = None
             heappop(heap)
         self.count -= len(due)
+        self._lone = None
         self._arm()
         if due:
             self._finish(due)
+
+    def _take_lone(self, entry: Entry) -> J:
+        now = self._env._now
+        self._shared_s += now - self._at_s
+        self._at_s = now
+        self._lone = None
+        self._heap.clear()
+        self.count = 0
+        job: J = entry[2]
+        job.entry = None
+        return job

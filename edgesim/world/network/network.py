@@ -27,14 +27,23 @@ RELIEVED = 0.25
 _NO_CAP = Signal.constant(math.inf)
 
 
-class Route:
-    """A path with transfers on it."""
+def _known(path: tuple[Link, ...]) -> Route | None:
+    """The route over a path that one of its links has kept, if any."""
+    for link in path:
+        if link.idle is not None and link.idle.path == path:
+            return link.idle
+    return None
 
-    __slots__ = ("alarm", "cap", "group", "path", "peak", "pool", "queue", "steady", "transfers")
+
+class Route:
+    """A path with transfers on it; kept when they are gone, by its narrowest link, for the next ones."""
+
+    __slots__ = ("alarm", "cap", "free_queue", "group", "path", "peak", "pool", "queue", "steady", "transfers")
 
     def __init__(self, path: tuple[Link, ...]) -> None:
         self.path = path
-        self.peak = 0.0  # bytes/s, at most
+        self.peak = min([link.capacity.highest for link in path])  # bytes/s, at most
+        self.free_queue: FairQueue[Transfer] | None = None  # what serves it where no link is a bottleneck
         self.transfers: dict[Transfer, None] = {}
         self.cap = _NO_CAP  # bytes/s for all transfers together, by the links that merely cap
         self.steady: float | None = math.inf  # the same where it is constant, None where it is not
@@ -193,6 +202,15 @@ class Network:
 
     def _finish(self, transfers: list[Transfer]) -> None:
         """All their bytes have arrived; they are in no queue any more."""
+        if len(transfers) == 1:  # by far the most frequent
+            (transfer,) = transfers
+            route = transfer.route
+            if route is not None:
+                transfer.route = None
+                del route.transfers[transfer]
+                self._deliver(transfer)
+                self._thin_out(route)
+            return
         routes: dict[Route, None] = {}  # looked at once all have left: a route may be served differently then
         for transfer in transfers:
             route = transfer.route
@@ -227,8 +245,8 @@ class Network:
             self._regroup(route)
 
     def _open(self, path: tuple[Link, ...]) -> Route:
-        self._routes[path] = route = Route(path)
-        route.peak = peak = min([link.capacity.highest for link in path])
+        self._routes[path] = route = _known(path) or Route(path)
+        peak = route.peak
         for link in path:
             users = link.routes
             if users is None:
@@ -248,6 +266,10 @@ class Network:
         self._unplace(route)
         del self._routes[route.path]
         for link in route.path:
+            if link.capacity.highest == route.peak:
+                link.idle = route
+                break
+        for link in route.path:
             users = link.routes
             if isinstance(users, dict):
                 del users[route]
@@ -263,12 +285,17 @@ class Network:
 
     def _place(self, route: Route) -> None:
         """Decide what serves a route, and let its transfers flow there."""
-        bottlenecks: tuple[Bottleneck, ...] = ()
+        bottlenecks = tuple([link.bottleneck for link in route.path if link.bottleneck is not None])
+        if not bottlenecks and route.free_queue is not None:
+            route.queue = route.free_queue
+            for transfer in route.transfers:
+                self._flow(transfer, route)
+            return
         cap = _NO_CAP
         for link in route.path:
             if link.bottleneck is not None:
-                bottlenecks += (link.bottleneck,)
-            elif link.capacity.highest <= cap.lowest:
+                continue
+            if link.capacity.highest <= cap.lowest:
                 cap = link.capacity
             elif link.capacity.lowest < cap.highest:
                 cap = Signal.minimum(cap, link.capacity)
@@ -280,7 +307,7 @@ class Network:
             if route.steady is None:
                 self._watch_cap(route)
         else:
-            route.queue = FairQueue(self.env, cap, self._finish)
+            route.queue = route.free_queue = FairQueue(self.env, cap, self._finish)
         for transfer in route.transfers:
             self._flow(transfer, route)
 

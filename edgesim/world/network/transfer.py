@@ -26,13 +26,14 @@ class Link:
         Bytes per second over time; zero is an outage.
     """
 
-    __slots__ = ("bottleneck", "capacity", "load", "name", "network", "routes")
+    __slots__ = ("bottleneck", "capacity", "idle", "load", "name", "network", "routes")
 
     def __init__(self, network: Network, name: str, capacity: Signal) -> None:
         self.network = network
         self.name = name
         self.capacity = capacity
         self.routes: Route | dict[Route, None] | None = None  # in use: one is kept bare, a million links are idle
+        self.idle: Route | None = None  # the latest route of which it was the narrowest link: they are often used again
         self.load = 0.0  # bytes/s that its routes could take at most, together
         self.bottleneck: Bottleneck | None = None  # while that is more than it has
 
