@@ -7,7 +7,7 @@
 For each shape, K jobs are computed one after the other and side by side, in turns, on one thread; the figure is the
 median over the turns of the ratio of processor times, of wall times on a GPU. A class is fused where ten jobs together
 are at least 1.2 times as fast as alone, and a job that comes alone is not more than 2.5 times as slow for it. Fully
-connected networks stand side by side as in ``edgesim.jobs.stacked``; convolutional ones by ``torch.func.vmap`` over
+connected networks stand side by side as in edgesim; convolutional ones by ``torch.func.vmap`` over
 stacked parameters, which is here to be measured and nowhere else.
 """
 
@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional
 
-from edgesim.jobs import cpu_capability, placement, shapes, stacked
+from edgesim.jobs import cpu_capability, placement, shapes, stacked_evaluation, stacked_training
 from edgesim.jobs.arithmetic import evaluate, initialise, train
 from edgesim.models import Architecture, instantiate
 
@@ -91,7 +91,7 @@ def training(architecture: Architecture, batch_size: int, count: int, turns: int
     ]
     return ratio(
         lambda: [train(*inputs, seed=seed, **params) for inputs, seed in elements],
-        lambda: stacked.train(elements, **params),
+        lambda: stacked_training.train(elements, **params),
         turns,
     )
 
@@ -102,7 +102,7 @@ def evaluation(architecture: Architecture, count: int, turns: int) -> float:
     ]
     return ratio(
         lambda: [evaluate(*inputs, architecture=architecture) for inputs, _ in elements],
-        lambda: stacked.evaluate(elements, architecture=architecture),
+        lambda: stacked_evaluation.evaluate(elements, architecture=architecture),
         turns,
     )
 

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from edgesim.errors import WorkFailure
-from edgesim.jobs import InlinePlane, Label, WorkPlane, shapes, stacked
+from edgesim.jobs import InlinePlane, Label, WorkPlane, shapes
 from edgesim.jobs.arithmetic import Evaluation, Trained, evaluate, initialise, train
 from edgesim.jobs.function import Element
+from edgesim.jobs.stacked_evaluation import evaluate as evaluate_together
+from edgesim.jobs.stacked_training import train as train_together
 from edgesim.models import Architecture, State
 
 SMALL = Architecture.of("mlp", {"hidden": [64]}, input_shape=(1, 8, 8), classes=10)
@@ -75,7 +77,7 @@ def test_training_side_by_side_gives_what_training_alone_gives(
 ) -> None:
     elements = [element(architecture, number, count) for number, count in enumerate((20, 100, 1, 33, 49, 16, 65))]
     params = how(architecture, optimizer=optimizer, weight_decay=weight_decay, learning_rate=0.01, epochs=3)
-    together = stacked.train(elements, **params)
+    together = train_together(elements, **params)
     for (inputs, seed), result in zip(elements, together, strict=True):
         assert seed is not None
         assert isinstance(result, Trained)
@@ -90,7 +92,7 @@ def test_training_side_by_side_gives_what_training_alone_gives(
 @pytest.mark.parametrize("architecture", [SMALL, DEEP, FLAT], ids=str)
 def test_evaluating_side_by_side_gives_what_evaluating_alone_gives(architecture: Architecture) -> None:
     elements = [element(architecture, number, count) for number, count in enumerate((100, 1, 300, 128, 129, 7, 0))]
-    for (inputs, _), result in zip(elements, stacked.evaluate(elements, architecture=architecture), strict=True):
+    for (inputs, _), result in zip(elements, evaluate_together(elements, architecture=architecture), strict=True):
         alone = evaluate(*inputs, architecture=architecture)
         assert isinstance(result, Evaluation)
         assert (result.correct, result.samples) == (alone.correct, alone.samples)
@@ -100,9 +102,9 @@ def test_evaluating_side_by_side_gives_what_evaluating_alone_gives(architecture:
 def test_several_views_count_as_their_samples_together() -> None:
     weights, parts = initialise(architecture=SMALL, seed=1), [samples(SMALL, count, count) for count in (9, 0, 30)]
     joined = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
-    apart, whole = stacked.train([((weights, *parts), 5), ((weights, joined), 5)], **how(SMALL))
+    apart, whole = train_together([((weights, *parts), 5), ((weights, joined), 5)], **how(SMALL))
     assert same(apart, whole)
-    first, second = stacked.evaluate([((weights, *parts), None), ((weights, joined), None)], architecture=SMALL)
+    first, second = evaluate_together([((weights, *parts), None), ((weights, joined), None)], architecture=SMALL)
     assert isinstance(first, Evaluation)
     assert isinstance(second, Evaluation)
     assert (first.correct, first.samples) == (second.correct, 39)
@@ -110,7 +112,7 @@ def test_several_views_count_as_their_samples_together() -> None:
 
 def test_training_on_nothing_side_by_side_changes_nothing() -> None:
     weights = initialise(architecture=SMALL, seed=1)
-    empty, none, full = stacked.train(
+    empty, none, full = train_together(
         [((weights, samples(SMALL, 0, 1)), 1), ((weights,), 2), ((weights, samples(SMALL, 9, 1)), 3)], **how(SMALL)
     )
     for result in (empty, none):
@@ -128,8 +130,8 @@ def test_a_job_that_diverges_stops_where_it_would_alone_and_leaves_its_companion
     poisoned = (sick[0][0], (x.index_fill(0, torch.tensor([11]), float("inf")), y)), sick[1]
     alone = train(*poisoned[0], seed=poisoned[1] or 0, **how(SMALL))
     assert alone.diverged
-    lonely = stacked.train([healthy], **how(SMALL))[0]
-    kept, stopped, _ = stacked.train([healthy, poisoned, element(SMALL, 2, 90)], **how(SMALL))
+    lonely = train_together([healthy], **how(SMALL))[0]
+    kept, stopped, _ = train_together([healthy, poisoned, element(SMALL, 2, 90)], **how(SMALL))
     assert same(kept, lonely)
     assert isinstance(stopped, Trained)
     assert (stopped.diverged, stopped.steps, isnan(stopped.loss)) == (True, alone.steps, True)
@@ -140,7 +142,7 @@ def test_a_job_that_diverges_stops_where_it_would_alone_and_leaves_its_companion
 def test_inputs_are_not_changed_and_results_share_no_memory() -> None:
     weights, data = initialise(architecture=SMALL, seed=1), samples(SMALL, 20, 1)
     kept = {name: tensor.clone() for name, tensor in weights.items()}
-    results = stacked.train([((weights, data), seed) for seed in range(3)], **how(SMALL))
+    results = train_together([((weights, data), seed) for seed in range(3)], **how(SMALL))
     assert all(torch.equal(weights[name], kept[name]) for name in kept)
     for result in results:
         assert isinstance(result, Trained)
@@ -159,10 +161,10 @@ def test_bits_of_training_depend_neither_on_companions_nor_on_their_number(
     counts = (20, 100, 1, 33, 49, 16, 65, 17, 20, 31, 32, 2, 8, 40, 57, 3, 90)
     elements = [element(architecture, number, count) for number, count in enumerate(counts)]
     params = how(architecture, optimizer=optimizer)
-    alone = [stacked.train([one], **params)[0] for one in elements]
+    alone = [train_together([one], **params)[0] for one in elements]
     for size in range(2, len(elements) + 1):
         for first in (0, len(elements) - size):
-            together = stacked.train(elements[first : first + size], **params)
+            together = train_together(elements[first : first + size], **params)
             assert all(map(same, together, alone[first : first + size])), (size, first)
 
 
@@ -172,9 +174,9 @@ def test_bits_of_evaluations_depend_neither_on_companions_nor_on_their_number(ar
     elements = [element(architecture, number, count) for number, count in enumerate(counts)]
     one_model = [((elements[0][0][0], inputs[1]), None) for inputs, _ in elements]
     for chosen in (elements, one_model):
-        alone = [stacked.evaluate([one], architecture=architecture)[0] for one in chosen]
+        alone = [evaluate_together([one], architecture=architecture)[0] for one in chosen]
         for size in range(2, len(chosen) + 1):
-            together = stacked.evaluate(chosen[:size], architecture=architecture)
+            together = evaluate_together(chosen[:size], architecture=architecture)
             assert together == alone[:size], size
 
 
@@ -187,19 +189,19 @@ def test_bits_are_the_same_in_any_company_and_order(data: st.DataObject) -> None
     counts = data.draw(st.lists(st.integers(1, 80), min_size=1, max_size=20))
     params = how(architecture, batch_size=data.draw(st.integers(1, 40)), epochs=data.draw(st.integers(1, 3)))
     elements = [element(architecture, number, count) for number, count in enumerate(counts)]
-    alone = {number: stacked.train([one], **params)[0] for number, one in enumerate(elements)}
+    alone = {number: train_together([one], **params)[0] for number, one in enumerate(elements)}
     order = data.draw(st.permutations(range(len(elements))))
-    for number, result in zip(order, stacked.train([elements[n] for n in order], **params), strict=True):
+    for number, result in zip(order, train_together([elements[n] for n in order], **params), strict=True):
         assert same(result, alone[number])
-    scores = [stacked.evaluate([one], architecture=architecture)[0] for one in elements]
-    assert stacked.evaluate([elements[n] for n in order], architecture=architecture) == [scores[n] for n in order]
+    scores = [evaluate_together([one], architecture=architecture)[0] for one in elements]
+    assert evaluate_together([elements[n] for n in order], architecture=architecture) == [scores[n] for n in order]
 
 
 def test_a_hundred_companions_make_no_difference() -> None:
     elements = [element(SMALL, number, 20 + number % 3) for number in range(130)]
-    together = stacked.train(elements, **how(SMALL, batch_size=32, epochs=1))
+    together = train_together(elements, **how(SMALL, batch_size=32, epochs=1))
     for number in (0, 1, 64, 129):
-        assert same(together[number], stacked.train([elements[number]], **how(SMALL, batch_size=32, epochs=1))[0])
+        assert same(together[number], train_together([elements[number]], **how(SMALL, batch_size=32, epochs=1))[0])
 
 
 def test_the_table_fuses_nothing_but_what_these_tests_are_about() -> None:
@@ -235,7 +237,7 @@ def test_what_is_wrong_with_one_element_is_told_of_that_one() -> None:
         "a sample has 9 numbers, and the network takes 64": ((weights, (torch.zeros(20, 9), y)), 1),
         "labels go from 99 to 99, and there are 10 classes": ((weights, (x, torch.full((20,), 99))), 1),
     }
-    for run in (lambda elements: stacked.train(elements, **how(SMALL)), _evaluated):
+    for run in (lambda elements: train_together(elements, **how(SMALL)), _evaluated):
         lonely = run([fine])[0]
         before, *errors, after = run([fine, *wrong.values(), fine])
         assert same(before, lonely)
@@ -246,13 +248,13 @@ def test_what_is_wrong_with_one_element_is_told_of_that_one() -> None:
 
 
 def _evaluated(elements: list[Element]) -> list[Evaluation | Exception]:
-    return stacked.evaluate(elements, architecture=SMALL)
+    return evaluate_together(elements, architecture=SMALL)
 
 
 @pytest.mark.parametrize("wrong", [{"optimizer": "lion"}, {"learning_rate": -1.0}, {"accumulate": 2}])
 def test_training_that_cannot_be_done_side_by_side_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"lion|at least 0|without accumulation"):
-        stacked.train([element(SMALL, 1, 20)], **how(SMALL, **wrong))
+        train_together([element(SMALL, 1, 20)], **how(SMALL, **wrong))
 
 
 # What decides

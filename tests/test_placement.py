@@ -28,11 +28,12 @@ from edgesim.jobs import (
     WorkPlane,
     job,
     placement,
-    stacked,
 )
 from edgesim.jobs.arithmetic import Trained, average, bench, evaluate, initialise, train
 from edgesim.jobs.keys import environment
 from edgesim.jobs.scoring import mistakes
+from edgesim.jobs.stacked_evaluation import evaluate as evaluate_together
+from edgesim.jobs.stacked_training import train as train_together
 from edgesim.models import Architecture, State, seeded_torch
 from edgesim.testing import tiny_scenario
 
@@ -126,11 +127,11 @@ def test_networks_side_by_side_elsewhere_give_the_same_weights_on_the_cpu(optimi
     starts = [initialise(architecture=MLP, seed=seed) for seed in (0, 1)]
     elements: list[Any] = [((starts[n % 2], samples(20 + n)), n) for n in range(5)]
     how: Any = {"architecture": MLP, "epochs": 2, "batch_size": 16, "learning_rate": 0.05, "optimizer": optimizer}
-    expected = stacked.train(elements, **how)
-    scores = stacked.evaluate(elements, architecture=MLP)
+    expected = train_together(elements, **how)
+    scores = evaluate_together(elements, architecture=MLP)
     with Elsewhere() as device, placement.on("meta"):
-        found = stacked.train(elements, **how)
-        assert stacked.evaluate(elements, architecture=MLP) == scores
+        found = train_together(elements, **how)
+        assert evaluate_together(elements, architecture=MLP) == scores
     assert device.arrived
     for one, other in zip(found, expected, strict=True):
         assert same(one, other)
@@ -143,7 +144,7 @@ def test_a_training_that_diverges_elsewhere_is_the_same_event() -> None:
     how: Any = {"architecture": MLP, "epochs": 3, "batch_size": 16, "learning_rate": 1e30}
     with Elsewhere(), placement.on("meta"):
         alone = train(start, samples(), seed=3, **how)
-        (together,) = stacked.train([((start, samples()), 3)], **how)
+        (together,) = train_together([((start, samples()), 3)], **how)
     assert isinstance(together, Trained)
     assert alone.diverged
     assert together.diverged

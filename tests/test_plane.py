@@ -541,16 +541,16 @@ def test_views_become_tensors_and_are_made_once_while_they_are_kept() -> None:
 
 
 def test_the_view_cache_stays_within_its_bytes_and_drops_what_was_used_longest_ago() -> None:
-    cache = ViewCache(capacity_bytes=3 * 12 * 10)
-    views = [Spec(10, key) for key in "abc"]
+    cache = ViewCache(capacity_bytes=3 * 12 * 16)  # samples are filled up to a multiple of 8
+    views = [Spec(16, key) for key in "abc"]
     for view in (*views, views[0]):
         cache.batch(view)
     assert [view.made for view in views] == [1, 1, 1]
-    cache.batch(Spec(10, "d"))  # b goes
+    cache.batch(Spec(16, "d"))  # b goes
     for view in (views[0], views[2], views[1]):
         cache.batch(view)
     assert [view.made for view in views] == [1, 2, 1]
-    large = Spec(31, "large")
+    large = Spec(49, "large")
     cache.batch(large)
     cache.batch(large)
     assert large.made == 2

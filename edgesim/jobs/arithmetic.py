@@ -16,7 +16,7 @@ from torch.nn import functional
 from ..errors import UserError
 from ..models import Architecture, State, initial_state, seeded_torch
 from ..seeds import stream_seed
-from . import stacked
+from . import stacked_evaluation, stacked_training
 from .batching import batches, micro_batch
 from .bench import Batch, bench, is_finite
 from .function import Fused, job
@@ -46,12 +46,15 @@ __all__ = [
 _CODE = (
     "edgesim.jobs.batching",
     "edgesim.jobs.bench",
+    "edgesim.jobs.filled",
+    "edgesim.jobs.layout",
     "edgesim.jobs.optimizers",
     "edgesim.jobs.placement",
     "edgesim.jobs.recipe",
     "edgesim.jobs.shapes",
-    "edgesim.jobs.stacked",
+    "edgesim.jobs.stacked_evaluation",
     "edgesim.jobs.stacked_optimizers",
+    "edgesim.jobs.stacked_training",
     "edgesim.jobs.trained",
     "edgesim.models",
 )
@@ -67,7 +70,7 @@ def initialise(*, architecture: Architecture, seed: int) -> State:
     return initial_state(architecture, seed)
 
 
-@job(depends=(*_CODE, _DATA), fused=Fused(training_path, stacked.train, training_is_light))
+@job(depends=(*_CODE, _DATA), fused=Fused(training_path, stacked_training.train, training_is_light))
 def train(
     state: State | Trained,
     *views: Batch,
@@ -239,7 +242,7 @@ def _part_loss(module: nn.Module, norms: Sequence[nn.Module], x: Tensor, y: Tens
             layer.train()
 
 
-@job(depends=(*_CODE, _DATA), fused=Fused(evaluation_path, stacked.evaluate, evaluation_is_light))
+@job(depends=(*_CODE, _DATA), fused=Fused(evaluation_path, stacked_evaluation.evaluate, evaluation_is_light))
 def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) -> Evaluation:
     """Count on the samples of all views how often a network is right, and sum its cross-entropy."""
     tool = bench(architecture)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .bench import Batch
+    from .filled import FilledBatch
 
 VIEW_CACHE_BYTES = 64 * 2**20
 """Samples that an executor keeps ready by default: 5,000 colour images of 32x32. To make 100 of them takes 0.1 ms plain
@@ -232,7 +233,7 @@ class ViewCache:
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity_bytes = capacity_bytes
         self._held_bytes = 0
-        self._batches: OrderedDict[str, Batch] = OrderedDict()
+        self._batches: OrderedDict[str, FilledBatch] = OrderedDict()
 
     def inputs(self, call: Call) -> tuple[Any, ...]:
         """Return the inputs of a call with samples for views."""
@@ -240,22 +241,17 @@ class ViewCache:
 
     def batch(self, view: View) -> Batch:
         """Return the samples of a view as tensors: features float32, labels int64. Not to be changed."""
-        import torch
+        from .filled import FilledBatch
 
         key = view.key
         if (known := self._batches.get(key)) is not None:
             self._batches.move_to_end(key)
             return known
-        x, y = view.materialise()
-        batch = torch.from_numpy(x), torch.from_numpy(y)
-        size = _size_bytes(batch)
+        batch = FilledBatch.of(*view.materialise())
+        size = batch.nbytes
         if size <= self._capacity_bytes:
             self._batches[key] = batch
             self._held_bytes += size
             while self._held_bytes > self._capacity_bytes:
-                self._held_bytes -= _size_bytes(self._batches.popitem(last=False)[1])
+                self._held_bytes -= self._batches.popitem(last=False)[1].nbytes
         return batch
-
-
-def _size_bytes(batch: Batch) -> int:
-    return batch[0].nbytes + batch[1].nbytes

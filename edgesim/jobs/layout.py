@@ -1,0 +1,122 @@
+"""Networks of linear layers as stacks of matrices: the names and shapes of their weights, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..models import Architecture, State, build
+from .filled import Filled, filled
+from .function import Element
+from .placement import put
+from .trained import weights
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A network of linear layers: the names and shapes of its weights (outgoing, incoming) and biases, in order."""
+
+    weights: tuple[str, ...]
+    biases: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    names: tuple[str, ...]
+
+    @property
+    def features(self) -> int:
+        """Numbers in a sample."""
+        return self.shapes[0][1]
+
+    @property
+    def classes(self) -> int:
+        """Logits of a sample."""
+        return self.shapes[-1][0]
+
+    def wrong_weights(self, state: State) -> ValueError | None:
+        """What is wrong with weights that are not of this network."""
+        if tuple(state) != self.names and state.keys() != set(self.names):
+            strange = sorted(state.keys() ^ set(self.names))
+            return ValueError(f"these weights are not of this network: {', '.join(strange[:3])}, {len(strange)} in all")
+        for weight, bias, shape in zip(self.weights, self.biases, self.shapes, strict=True):
+            for name, expected in ((weight, shape), (bias, shape[:1])):
+                if state[name].shape != expected:
+                    return ValueError(f"these weights are not of this network: {name} is {tuple(state[name].shape)}")
+        return None
+
+    def wrong_samples(self, rows: Filled) -> ValueError | None:
+        """What is wrong with samples that are not for this network; labels are looked at by ``wrong_labels``."""
+        numbers = rows.x.size(1)
+        if numbers == self.features:
+            return None
+        return ValueError(f"a sample has {numbers} numbers, and the network takes {self.features}")
+
+    def wrong_labels(self, labels: Tensor) -> ValueError | None:
+        """What is wrong with labels that the network does not know."""
+        numbers = labels.numpy()
+        low, high = int(numbers.min()), int(numbers.max())
+        if low >= 0 and high < self.classes:
+            return None
+        return ValueError(f"labels go from {low} to {high}, and there are {self.classes} classes")
+
+    def stacked(self, states: Sequence[State], *, own: bool = False) -> list[Tensor]:
+        """Weights (network, out, in) and biases (network, 1, out) of networks side by side, in the order of ``names``.
+
+        Where all are one network, its numbers are there once, unless the stacks are to be their ``own``, to be written
+        to.
+        """
+        first, count = states[0], len(states)
+        if all(state is first for state in states):
+            one = [put(first[name]) for name in self.names]
+            stacks = [tensor.expand(count, *tensor.shape) for tensor in one]
+            stacks = [stack.clone() for stack in stacks] if own else stacks
+        else:
+            stacks = [put(torch.stack([state[name] for state in states])) for name in self.names]
+        return [stack if stack.dim() == 3 else stack.unsqueeze(1) for stack in stacks]
+
+
+@lru_cache(maxsize=64)
+def layout(architecture: Architecture) -> Layout:
+    """The layout of a network of linear layers with ReLU between them."""
+    layers = [(name, layer) for name, layer in build(architecture).named_modules() if isinstance(layer, nn.Linear)]
+    weights = tuple(f"{name}.weight" for name, _ in layers)
+    biases = tuple(f"{name}.bias" for name, _ in layers)
+    shapes = tuple((layer.out_features, layer.in_features) for _, layer in layers)
+    return Layout(weights, biases, shapes, tuple(name for pair in zip(weights, biases, strict=True) for name in pair))
+
+
+class Given(NamedTuple):
+    """An element that can be computed: where in the batch it stands, and what is computed of what."""
+
+    place: int
+    state: State
+    views: list[Filled]  # none of them empty
+    seed: int | None
+
+
+def sound(shape: Layout, elements: Sequence[Element], results: list[Any]) -> list[Given]:
+    """The elements that can be computed; of the others, ``results`` takes what is wrong."""
+    given: list[Given] = []
+    last: State | None = None  # found to be of this network: jobs often start from the same weights
+    for place, ((start, *batches), seed) in enumerate(elements):
+        state = weights(start)
+        mistake = None if state is last else shape.wrong_weights(state)
+        views = [rows for rows in map(filled, batches) if rows.samples]
+        for rows in views:
+            mistake = mistake or shape.wrong_samples(rows)
+        if mistake is None:
+            given.append(Given(place, state, views, seed))
+            last = state
+        else:
+            results[place] = mistake
+    labels = [rows.y for element in given for rows in element.views]
+    if not labels or shape.wrong_labels(torch.cat(labels)) is None:
+        return given
+    for element in given:
+        mistakes = [mistake for rows in element.views if (mistake := shape.wrong_labels(rows.y[: rows.samples]))]
+        if mistakes:
+            results[element.place] = mistakes[0]
+    return [element for element in given if not isinstance(results[element.place], ValueError)]
