@@ -48,6 +48,8 @@ Cell = str | float | int | bool | None
 Adder = Callable[..., None]
 Read = Callable[[Any], Sequence[Cell]]
 
+_PLAIN = (str, float, int, bool, type(None))
+
 ROWS_PER_PART = 65_536
 """Rows of one world, over all tables, that are held in memory before a part is cut: about 30 MB."""
 
@@ -307,10 +309,13 @@ class WorldTables:
         self._parts += 1
 
     def _from_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
-        if table.name in self._readers:
-            rows = [self._resolved(table, row) for row in rows]
+        promised = table.deferred if table.name in self._readers else ()
+        known = len(table.columns) - len(promised)
         # Column by column: zip(*rows) would make an iterator a row, and wake the garbage collector with that.
-        columns = [list(map(itemgetter(place), rows)) for place in range(len(table.columns))]
+        columns = [list(map(itemgetter(place), rows)) for place in range(known)]
+        if promised:
+            kept = self._kept(table, rows, known)
+            columns += [list(map(itemgetter(place), kept)) for place in range(len(promised))]
         return self._arrow(table, len(rows), self._numbers[table.name], columns)
 
     def _arrow(self, table: Table, count: int, sequence: Sequence[int], columns: Sequence[Cell | Cells]) -> pa.Table:
@@ -336,13 +341,20 @@ class WorldTables:
             arrays.append(array)
         return pa.Table.from_arrays(arrays, schema=schema)
 
-    def _resolved(self, table: Table, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        deferred = row[-1]
-        if len(row) == len(table.columns) and isinstance(deferred, str | float | int | bool | None):
-            return row  # recorded by name, with all its cells
-        if self.timing_only or deferred is None or (self._salvaging and not deferred.done):
-            return (*row[:-1], *(None for _ in table.deferred))
-        return (*row[:-1], *self.deferred_cells(table.name, deferred))
+    def _kept(self, table: Table, rows: list[tuple[Any, ...]], known: int) -> list[Sequence[Cell]]:
+        """The cells that rows of a table have promised, those after so many that were known at once."""
+        read, width = self._readers[table.name], len(table.columns)
+        missing = (None,) * len(table.deferred)
+        kept: list[Sequence[Cell]] = []
+        for row in rows:
+            deferred = row[known]
+            if len(row) == width and isinstance(deferred, _PLAIN):
+                kept.append(row[known:])  # recorded by name, with all its cells
+            elif deferred is None or self.timing_only or (self._salvaging and not deferred.done):
+                kept.append(missing)
+            else:
+                kept.append(read(deferred.value()))
+        return kept
 
 
 def read_manifest(run_dir: Path | str) -> dict[str, Any]:

@@ -265,7 +265,7 @@ def test_a_job_that_raises_is_named_and_what_was_computed_is_not_lost(
 RUN = """
 import sys, edgesim
 from edgesim.testing import tiny_scenario
-edgesim.run(tiny_scenario(horizon="5 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=sys.argv[1])
+edgesim.run(tiny_scenario(horizon="10 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=sys.argv[1])
 """
 
 
@@ -308,7 +308,8 @@ def test_a_process_killed_by_the_system_goes_on_where_it_was(tmp_path: Path) -> 
     assert manifest(folder)["status"] == "running"
     resume(folder)
     reference = run(
-        tiny_scenario(horizon="5 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=tmp_path / "reference"
+        tiny_scenario(horizon="10 h", learners={"on_device": {"trigger": {"every": "20 s"}}}),
+        out=tmp_path / "reference",
     )
     assert tables(folder) == tables(reference)
 
@@ -329,7 +330,8 @@ def test_ctrl_c_while_a_run_goes_on_stops_it_and_it_goes_on_again(tmp_path: Path
     assert (manifest(folder)["status"], manifest(folder)["resumed"]) == ("interrupted", 1)
     resume(folder)
     reference = run(
-        tiny_scenario(horizon="5 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=tmp_path / "reference"
+        tiny_scenario(horizon="10 h", learners={"on_device": {"trigger": {"every": "20 s"}}}),
+        out=tmp_path / "reference",
     )
     assert tables(folder) == tables(reference)
 

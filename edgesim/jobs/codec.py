@@ -57,7 +57,7 @@ class Packing:
         return record
 
     def _structure(self, value: Any, types: Mapping[str, type]) -> Any:
-        kind = type(value)
+        kind: Any = type(value)
         if value is None or kind in (bool, int, float, str):
             return value  # JSON as Python writes it keeps floats to the bit, infinities and NaN
         if kind is list:
@@ -68,9 +68,9 @@ class Packing:
             return {"dict": [[self._structure(k, types), self._structure(v, types)] for k, v in value.items()]}
         if kind is bytes:
             return {"bytes": value.hex()}
-        name = _name(kind)
+        name, places = _parts(kind)
         if name in types:
-            return {"class": name, "fields": [self._structure(getattr(value, f.name), types) for f in fields(value)]}
+            return {"class": name, "fields": [self._structure(getattr(value, place), types) for place in places]}
         return self._numbers(value)
 
     def _numbers(self, value: Any) -> Any:
@@ -181,6 +181,12 @@ def _hints(kind: type) -> Iterator[Any]:
         yield from get_type_hints(kind).values()
     except NameError:
         return
+
+
+@cache
+def _parts(kind: type) -> tuple[str, tuple[str, ...]]:
+    """The name of a type, and of its fields, where it is a dataclass."""
+    return _name(kind), tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def _name(kind: type) -> str:

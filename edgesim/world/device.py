@@ -128,7 +128,7 @@ class Device:
     @property
     def free_memory_bytes(self) -> int:
         """Bytes that a job starting now could take, the framework's overhead included."""
-        return self._worker.memory.free_bytes
+        return (self._workshop or self._shop).worker.memory.free_bytes
 
     @property
     def latency_s(self) -> float:
@@ -160,7 +160,7 @@ class Device:
 
     def samples(self) -> Samples:
         """The labelled samples in its buffer now."""
-        return self.data.samples(self._world.now)
+        return self.data.samples(self._world.env._now)
 
     def new_samples(self) -> Samples:
         """The labelled samples in its buffer whose labels came after the last successful upload of samples."""
@@ -216,7 +216,7 @@ class Device:
         """
         how = self._world.how(epochs, batch_size, accumulate, learning_rate, optimizer)
         data = (self.samples() if on is None else on,)
-        return self._shop.train(model, data, how, method, tag, self._world.now)
+        return (self._workshop or self._shop).train(model, data, how, method, tag, self._world.env._now)
 
     def score(
         self,
@@ -232,7 +232,7 @@ class Device:
         ``function`` is a job ``f(state, *views, architecture, seed, **parameters)`` (see ``edgesim.jobs.job``).
         """
         data = [self.samples() if on is None else on]
-        return self._shop.score(model, data, function, parameters, tag, self._world.now)
+        return self._shop.score(model, data, function, parameters, tag, self._world.env._now)
 
     def derive(
         self,
@@ -253,13 +253,15 @@ class Device:
 
     def upload(self, payload: Payload) -> Verb[Any]:
         """Send a model, a patch, samples, a message or a bundle to the cloud; the value is what arrives there."""
-        shipments = _shipments(self, "cloud", "up", payload)
-        return self._the_radio.carry(payload, shipments, self._way_up, self.latency_s, self._uploaded)
+        receive = None if type(payload) is Model and not self._world.packs else self._uploaded
+        radio, links = self._radio or self._the_radio, self._uplinks or self._way_up
+        return radio.carry(payload, _shipments(self, "cloud", "up", payload), links, self.latency_s, receive)
 
     def download(self, payload: Payload) -> Verb[Any]:
         """Fetch a model, a patch, a message or a bundle from the cloud; the value is what arrives here."""
-        shipments = _shipments(self, "cloud", "down", payload)
-        return self._the_radio.carry(payload, shipments, self._way_down, self.latency_s, self._received)
+        receive = self._received if self._world.packs else None
+        radio, links = self._radio or self._the_radio, self._downlinks or self._way_down
+        return radio.carry(payload, _shipments(self, "cloud", "down", payload), links, self.latency_s, receive)
 
     def send(self, peer: Device, payload: Payload) -> Verb[Any]:
         """Send a payload to another device over its uplink and the peer's downlink; the value is the payload, there.
@@ -275,7 +277,8 @@ class Device:
             links += [peer.gateway.downlink] if peer.gateway is not None else []
         shipments = _shipments(self, peer.name, "peer", payload)
         links.append(peer._way_down[-1])
-        return self._the_radio.carry(payload, shipments, tuple(links), latency_s, self._received, peer._the_radio)
+        receive = self._received if self._world.packs else None
+        return self._the_radio.carry(payload, shipments, tuple(links), latency_s, receive, peer._the_radio)
 
     def deploy(self, model: Model, *, selection: Selection | None = None) -> Verb[Model]:
         """Let a model that is here serve the requests from now on. Takes no time; away, it fails with ``Killed``.
@@ -322,7 +325,8 @@ class Device:
 
     def serve(self, model: Model, where: str, cause: str) -> None:
         """Switch what answers its requests, and record it (the engine's; learners use ``deploy``)."""
-        self._world.serving_changed(self)
+        if self.hardware.requests is not None:
+            self._world.serving_changed(self)
         self.model = model
         self.serving = where
         self._world.record_deployment(self, cause)
@@ -464,7 +468,7 @@ class Deployment(Verb[Model]):
         device.serve(model, "device", "deploy")
         if selection is not None:
             world.recorder.selection(device.name, model, selection)
-        self.succeed(model)
+        self.give(model)
 
     def abort(self, cause: str) -> None:
         """See ``Verb``; it never is under way."""

@@ -51,7 +51,8 @@ class Memory:
     @property
     def free_bytes(self) -> int:
         """Bytes that a job starting now could take."""
-        return self.available_bytes - self.used_bytes
+        steady = self._steady_bytes
+        return (self.available_bytes if steady is None else steady) - self.used_bytes
 
     def reserve(self, job_id: str, size_bytes: int) -> None:
         """Take ``size_bytes`` for a job.

@@ -31,11 +31,11 @@ class Names:
         ValueError
             The name was used before: two different jobs must not draw from one stream.
         """
-        return self._new(purpose, node, tag)[0]
+        return self._new(f"{node}/{purpose}", tag)[0]
 
     def seeded(self, purpose: str, node: str, tag: str | int | None) -> tuple[str, int]:
         """A new name, and the seed of its random stream."""
-        name, tag = self._new(purpose, node, tag)
+        name, tag = self._new(f"{node}/{purpose}", tag)
         return name, stream_seed(self._seed, purpose, node, tag)
 
     def claim(self, name: str) -> None:
@@ -45,8 +45,7 @@ class Names:
             raise ValueError(f"the name {name!r} is taken: two draws from one random stream would be the same")
         self._taken.add(name)
 
-    def _new(self, purpose: str, node: str, tag: str | int | None) -> tuple[str, str | int]:
-        stem = f"{node}/{purpose}"
+    def _new(self, stem: str, tag: str | int | None) -> tuple[str, str | int]:
         if tag is not None:
             name = f"{stem}/{tag}"
             self.claim(name)

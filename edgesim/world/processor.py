@@ -60,9 +60,10 @@ class Computation(Event):
     _share_s = 0.0
 
     def __init__(self, env: Environment, flops: float) -> None:
-        super().__init__(env)
+        self.env = env
+        self.callbacks = []
         self.flops = self._left = flops
-        self.start_s = float(env.now)
+        self.start_s = float(env._now)
 
     @property
     def done_flops(self) -> float:

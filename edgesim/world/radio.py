@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .payload import Payload
     from .recorder import Recorder
 
-Receive = Callable[["Payload"], "Payload"]
-"""What happens to a payload when it has arrived: gives what the verb gives."""
+Receive = Callable[["Payload"], "Payload"] | None
+"""What happens to a payload when it has arrived: gives what the verb gives. None: the payload itself."""
 
 
 class Shipment(NamedTuple):
@@ -92,7 +92,7 @@ class Carriage(Verb[Any], Transfer):
     def delivered(self) -> None:
         """See ``Transfer``."""
         self.radio.end(self, self.size_bytes, "delivered", "")
-        self.succeed(self._receive(self._payload))
+        self.give(self._payload if self._receive is None else self._receive(self._payload))
 
     def abort(self, cause: str) -> None:
         """See ``Verb``."""
@@ -153,7 +153,7 @@ class Convoy(Verb[Any]):
         elif self._waiting:
             self._under_way = self._next(0.0)
         else:
-            self.succeed(self._receive(self._payload))
+            self.give(self._payload if self._receive is None else self._receive(self._payload))
 
 
 class Radio:
@@ -206,7 +206,7 @@ class Radio:
             return carriage
 
         def send(shipment: Shipment, latency_s: float) -> Carriage:
-            carriage = Carriage(self, peer, shipment, links, latency_s, payload, _as_it_is)
+            carriage = Carriage(self, peer, shipment, links, latency_s, payload, None)
             self._begin(carriage)
             return carriage
 
@@ -224,7 +224,8 @@ class Radio:
 
     def end(self, carriage: Carriage, sent_bytes: float, status: str, cause: str) -> None:
         """A carriage that this radio is charged with is over, or still under way at the horizon."""
-        energy_j, peer = self._leave(carriage, carriage.entered, sent_bytes), carriage.peer
+        peer = carriage.peer
+        energy_j = self._leave(carriage, carriage.entered, sent_bytes)
         if peer is not None:
             peer_j = peer._leave(carriage, carriage.peer_entered, sent_bytes)
             energy_j = None if energy_j is None or peer_j is None else energy_j + peer_j
@@ -248,8 +249,6 @@ class Radio:
     def _leave(self, carriage: Carriage, entered: float, sent_bytes: float) -> float | None:
         """One end of a carriage that is over; the joules that it has spent."""
         del self._open[carriage]
-        return self._meter.closed(carriage, sent_bytes, self.env.now, entered)
-
-
-def _as_it_is(payload: Payload) -> Payload:
-    return payload
+        if self._meter.power is None:
+            return None
+        return self._meter.closed(carriage, sent_bytes, self.env._now, entered)

@@ -201,7 +201,8 @@ class Workshop:
         if not summands:
             raise ValueError("average() needs at least one model")
         architecture = summands[0].architecture
-        if any(model.architecture != architecture for model in summands):
+        others = [model for model in summands if model.architecture is not architecture]
+        if any(model.architecture != architecture for model in others):
             raise ValueError("average() needs models of one architecture")
         if weights is not None and len(weights) != len(summands):
             raise ValueError(f"average() got {len(weights)} weights for {len(summands)} models")

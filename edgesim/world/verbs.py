@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import heappush
 from typing import Any, Generic, TypeVar, final
 
 from simpy import Environment
 from simpy.events import PENDING, Event, Process
 
 from ..errors import Killed, VerbFailure
-from .priorities import LEARNER
+from .priorities import COMPLETION, LEARNER
 from .schedule import call_at
 
 T = TypeVar("T")
@@ -36,6 +37,13 @@ class Verb(Event, Generic[T], abc.ABC):
         """
         if self._value is PENDING:
             self.abort("cancelled")
+
+    def give(self, value: T) -> None:
+        """Succeed, as SimPy's ``succeed`` (the engine's: it knows that this has not happened yet)."""
+        env = self.env
+        self._ok = True
+        self._value = value
+        heappush(env._queue, (env._now, COMPLETION, next(env._eid), self))
 
     def fail(self, exception: Exception) -> Event:
         """Fail; where the world did it and not a bug, nobody has to wait for it."""
@@ -85,7 +93,7 @@ class Chain(Verb[Any]):
         if self._value is not PENDING:
             return
         if last.ok:
-            self.succeed(last.value)
+            self.give(last.value)
         else:
             last.defused = True  # whoever waits for the chain is told
             self.fail(last._value)

@@ -99,7 +99,7 @@ class Job(Verb[Any], Computation):
             Alarm(self.env, now + overhead_s, COMPLETION, self._end_overhead)
         else:
             self._worker.end(self, "done", "")
-            self.succeed(self._result)
+            self.give(self._result)
 
     def abort(self, cause: str) -> None:
         """See ``Verb``."""
@@ -111,7 +111,7 @@ class Job(Verb[Any], Computation):
     def _end_overhead(self, _: Event) -> None:
         if self._value is PENDING:
             self._worker.end(self, "done", "")
-            self.succeed(self._result)
+            self.give(self._result)
 
 
 class Worker:

@@ -87,6 +87,7 @@ class World:
         self._offline = offline
         self._oracle = oracle
         self._codec = environment.scenario.training.codec
+        self.packs = self._codec != "fp32"  # what arrives is not what was sent
         self.prices = Prices(self._codec)
         self._hows: dict[tuple[object, ...], Training] = {}
         self._forgetting_views = environment.scenario.evaluation.forgetting_views
@@ -209,7 +210,7 @@ class World:
 
     def unpacked(self, payload: Payload, device: str) -> Payload:
         """What arrives when ``payload`` was sent: the same, or what the scenario's codec leaves of its weights."""
-        if self._codec == "fp32":
+        if not self.packs:
             return payload
         if isinstance(payload, Bundle):
             return Bundle(tuple(self._unpacked(part, device) for part in payload.parts))

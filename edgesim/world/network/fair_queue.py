@@ -55,6 +55,7 @@ class FairQueue(Generic[J]):
         "_order",
         "_served",
         "_shared_s",
+        "_steady",
         "capacity",
         "count",
     )
@@ -63,6 +64,9 @@ class FairQueue(Generic[J]):
         self._env = env
         self._finish = finish
         self.capacity = capacity
+        self._steady = (
+            capacity.lowest if capacity.lowest == capacity.highest else 0.0
+        )  # the capacity, if it is constant
         self.count = 0
         self._heap: list[Entry] = []
         self._order = 0
@@ -86,7 +90,17 @@ class FairQueue(Generic[J]):
     def add(self, job: J, amount: float) -> None:
         """Start serving ``job``, which needs ``amount`` units, more than 0."""
         if not self.count:
-            self._add_lone(job, amount)
+            self._at_s = now = self._env._now
+            self._served = self._shared_s = 0.0
+            self._order += 1
+            self.count = 1
+            job.entry = self._lone = entry = (amount, self._order, job)
+            self._heap = [entry]  # what was in it had left
+            steady = self._steady
+            self._lone_due_s = due_s = now + amount / steady if steady else self._when_due(amount)
+            if due_s < self._alarms_s[-1]:
+                self._alarms_s.append(due_s)
+                Alarm(self._env, due_s, COMPLETION, self._ring)
             return
         self._advance()
         self._lone = None
@@ -97,18 +111,6 @@ class FairQueue(Generic[J]):
         heappush(heap, entry)
         if heap[0] is entry:
             self._arm()
-
-    def _add_lone(self, job: J, amount: float) -> None:
-        self._at_s = self._env._now
-        self._served = self._shared_s = 0.0
-        self._order += 1
-        self.count = 1
-        job.entry = self._lone = entry = (amount, self._order, job)
-        self._heap = [entry]  # what was in it had left
-        self._lone_due_s = due_s = self._when_due(amount)
-        if due_s < self._alarms_s[-1]:
-            self._alarms_s.append(due_s)
-            Alarm(self._env, due_s, COMPLETION, self._ring)
 
     def remove(self, job: J) -> float:
         """Stop serving ``job``; the units that it still needs."""
@@ -171,8 +173,16 @@ class FairQueue(Generic[J]):
 
     def _ring(self, _: Event) -> None:
         self._alarms_s.pop()
-        if self._lone is not None and self._lone_due_s <= self._env._now:
-            self._finish([self._take_lone(self._lone)])
+        lone, now = self._lone, self._env._now
+        if lone is not None and self._lone_due_s <= now:
+            self._shared_s += now - self._at_s
+            self._at_s = now
+            self._lone = None
+            self._heap.clear()
+            self.count = 0
+            job: J = lone[2]
+            job.entry = None
+            self._finish([job])
             return
         self._advance()
         heap = self._heap
@@ -192,14 +202,3 @@ class FairQueue(Generic[J]):
         self._arm()
         if due:
             self._finish(due)
-
-    def _take_lone(self, entry: Entry) -> J:
-        now = self._env._now
-        self._shared_s += now - self._at_s
-        self._at_s = now
-        self._lone = None
-        self._heap.clear()
-        self.count = 0
-        job: J = entry[2]
-        job.entry = None
-        return job

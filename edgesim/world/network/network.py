@@ -27,16 +27,8 @@ RELIEVED = 0.25
 _NO_CAP = Signal.constant(math.inf)
 
 
-def _known(path: tuple[Link, ...]) -> Route | None:
-    """The route over a path that one of its links has kept, if any."""
-    for link in path:
-        if link.idle is not None and link.idle.path == path:
-            return link.idle
-    return None
-
-
 class Route:
-    """A path with transfers on it; kept when they are gone, by its narrowest link, for the next ones."""
+    """A path with transfers on it; when they are gone the narrower of its ends keeps it, for the next ones."""
 
     __slots__ = ("alarm", "cap", "free_queue", "group", "path", "peak", "pool", "queue", "steady", "transfers")
 
@@ -208,8 +200,12 @@ class Network:
             if route is not None:
                 transfer.route = None
                 del route.transfers[transfer]
-                self._deliver(transfer)
-                self._thin_out(route)
+                transfer.left = 0.0
+                transfer.delivered()
+                if not route.transfers:
+                    self._close(route)
+                elif route.pool is not None:
+                    self._regroup(route)
             return
         routes: dict[Route, None] = {}  # looked at once all have left: a route may be served differently then
         for transfer in transfers:
@@ -245,8 +241,13 @@ class Network:
             self._regroup(route)
 
     def _open(self, path: tuple[Link, ...]) -> Route:
-        self._routes[path] = route = _known(path) or Route(path)
-        peak = route.peak
+        route = path[0].idle
+        if route is None or route.path != path:
+            route = path[-1].idle
+            if route is None or route.path != path:
+                route = Route(path)
+        self._routes[path] = route
+        peak, free = route.peak, True
         for link in path:
             users = link.routes
             if users is None:
@@ -259,17 +260,23 @@ class Network:
                 link.load += peak
                 if link.bottleneck is None and link.load > link.capacity.lowest:
                     self._tighten(link)
-        self._place(route)
+            if link.bottleneck is not None:
+                free = False
+        if free and route.free_queue is not None:
+            route.queue = route.free_queue
+        else:
+            self._place(route)
         return route
 
     def _close(self, route: Route) -> None:
-        self._unplace(route)
-        del self._routes[route.path]
-        for link in route.path:
-            if link.capacity.highest == route.peak:
-                link.idle = route
-                break
-        for link in route.path:
+        path = route.path
+        if route.pool is None:
+            route.queue = None
+        else:
+            self._unplace(route)
+        del self._routes[path]
+        (path[0] if path[0].capacity.highest == route.peak else path[-1]).idle = route
+        for link in path:
             users = link.routes
             if isinstance(users, dict):
                 del users[route]
@@ -285,17 +292,12 @@ class Network:
 
     def _place(self, route: Route) -> None:
         """Decide what serves a route, and let its transfers flow there."""
-        bottlenecks = tuple([link.bottleneck for link in route.path if link.bottleneck is not None])
-        if not bottlenecks and route.free_queue is not None:
-            route.queue = route.free_queue
-            for transfer in route.transfers:
-                self._flow(transfer, route)
-            return
+        bottlenecks: tuple[Bottleneck, ...] = ()
         cap = _NO_CAP
         for link in route.path:
             if link.bottleneck is not None:
-                continue
-            if link.capacity.highest <= cap.lowest:
+                bottlenecks += (link.bottleneck,)
+            elif link.capacity.highest <= cap.lowest:
                 cap = link.capacity
             elif link.capacity.lowest < cap.highest:
                 cap = Signal.minimum(cap, link.capacity)

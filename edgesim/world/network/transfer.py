@@ -33,7 +33,9 @@ class Link:
         self.name = name
         self.capacity = capacity
         self.routes: Route | dict[Route, None] | None = None  # in use: one is kept bare, a million links are idle
-        self.idle: Route | None = None  # the latest route of which it was the narrowest link: they are often used again
+        self.idle: Route | None = (
+            None  # the latest route that it was an end of, and the narrower one: they are often used again
+        )
         self.load = 0.0  # bytes/s that its routes could take at most, together
         self.bottleneck: Bottleneck | None = None  # while that is more than it has
 
@@ -86,7 +88,7 @@ class Transfer(Event):
         self.links = links
         self.size_bytes = self.left = size_bytes
         self.latency_s = latency_s
-        self.start_s = float(env.now)
+        self.start_s = float(env._now)
 
     @property
     def sent_bytes(self) -> float:
