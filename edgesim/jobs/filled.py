@@ -6,6 +6,7 @@ How far depends on the number of samples and on nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,11 +48,10 @@ class FilledBatch(tuple[Tensor, Tensor]):
         """The batch of samples, (sample, ...), and their labels, (sample,); takes the arrays over."""
         count = len(y)
         rows = filled_up(count)
-        if rows != count:
-            x, y = _with_zeros(x, rows), _with_zeros(y, rows)
-        all_x, all_y = torch.from_numpy(x), torch.from_numpy(y)
-        batch = cls((all_x, all_y) if rows == count else (all_x[:count], all_y[:count]))
-        batch.filled = Filled(count, all_x if all_x.dim() == 2 else all_x.flatten(1), all_y)
+        all_x, all_y = (x, y) if rows == count else (_with_zeros(x, rows), _with_zeros(y, rows))
+        batch = cls((torch.from_numpy(all_x[:count]), torch.from_numpy(all_y[:count])))
+        flat = all_x if all_x.ndim == 2 else all_x.reshape(rows, prod(x.shape[1:]))
+        batch.filled = Filled(count, torch.from_numpy(flat), torch.from_numpy(all_y))
         return batch
 
     @property

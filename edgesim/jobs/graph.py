@@ -83,10 +83,6 @@ class Job:
         self._handles.append(weakref.ref(handle))
         return handle
 
-    def handles(self) -> list[JobHandle]:
-        """The handles that somebody still holds."""
-        return [handle for reference in self._handles if (handle := reference()) is not None]
-
     @property
     def kind(self) -> Kind:
         """What it has in common with others."""
@@ -96,7 +92,8 @@ class Job:
 
     def group(self) -> Group:
         """The jobs that are computed together with it."""
-        return None if self.kind.path == SEQUENTIAL else self.kind
+        kind = self._kind or self.kind
+        return None if kind.path == SEQUENTIAL else kind
 
     def failed_input(self) -> WorkFailure | None:
         """The failure of an input, if one has failed."""
@@ -109,27 +106,23 @@ class Job:
         """Work out the key, and first those of all pending jobs that it needs; chains may be long, so no
         recursion."""
         stack = [self]
-        while stack:
+        while self.key is None:
             top = stack[-1]
-            if top.key is not None:
-                stack.pop()
-                continue
             unknown = [
                 value.job for value in top.inputs if type(value) is JobHandle and value.job and value.job.key is None
             ]
             if unknown:
                 stack += unknown
                 continue
-            top.key = top.kind.key(
-                [ResultKey(value.key) if type(value) is JobHandle else value for value in top.inputs], top.seed
-            )
+            if top.key is None:
+                given = [ResultKey(value.key) if type(value) is JobHandle else value for value in top.inputs]
+                top.key = top.kind.key(given, top.seed)
             stack.pop()
-        assert self.key is not None
         return self.key
 
     def open_handles(self) -> list[JobHandle]:
         """The handles that somebody still holds and that wait for a result."""
-        return [handle for handle in self.handles() if handle.job is not None]
+        return [handle for held in self._handles if (handle := held()) is not None and handle.job is not None]
 
     def settle(self, value: Any, results: Results) -> None:
         """Give every handle that waits its result and forget the inputs."""

@@ -105,15 +105,15 @@ def job_key(head: hashlib.blake2b, inputs: Sequence[object], seed: int | None) -
     parts: list[bytes] = []
     _encode(parts, seed, "")
     for number, given in enumerate(inputs):
-        _encode(parts, given, f"input {number}")
+        _encode(parts, given, number)
     hasher = head.copy()
     hasher.update(b"".join(parts))
     return hasher.hexdigest()
 
 
-def _encode(parts: list[bytes], value: Any, where: str) -> None:
-    """Append a canonical, prefix-free encoding of ``value`` (constants, ``Keyed``): a type, a length, the
-    content."""
+def _encode(parts: list[bytes], value: Any, where: str | int) -> None:
+    """Append a canonical, prefix-free encoding of ``value`` (constants, ``Keyed``): a type, a length, the content.
+    ``where`` is for messages: words, or the number of an input."""
     kind: Any = type(value)
     if kind is ResultKey or isinstance(value, str):
         text = value.encode()
@@ -137,13 +137,23 @@ def _encode(parts: list[bytes], value: Any, where: str) -> None:
             _encode(parts, value[key], where)
     else:
         if is_handle(kind):
-            raise TypeError(f"{where} holds a handle: handles are inputs of their own, given by position")
+            raise TypeError(f"{_told(where)} holds a handle: handles are inputs of their own, given by position")
         key = getattr(value, "key", None)
         if not isinstance(key, str):
-            raise TypeError(f"{where} is a {kind.__name__}: a job takes handles, views and plain constants")
-        parts.append(b"k")
-        _encode(parts, f"{kind.__module__}.{kind.__qualname__}", where)
-        _encode(parts, key, where)
+            raise TypeError(f"{_told(where)} is a {kind.__name__}: a job takes handles, views and plain constants")
+        text = key.encode()
+        parts += (_type_of_key(kind), b"s%d:" % len(text), text)
+
+
+def _told(where: str | int) -> str:
+    return f"input {where}" if isinstance(where, int) else where
+
+
+@lru_cache(maxsize=256)
+def _type_of_key(kind: type[object]) -> bytes:
+    parts = [b"k"]
+    _encode(parts, f"{kind.__module__}.{kind.__qualname__}", "")
+    return b"".join(parts)
 
 
 @lru_cache(maxsize=256)

@@ -84,7 +84,7 @@ class Kinds:
     def of(self, function: JobFunction[..., Any], params: dict[str, Any]) -> Kind:
         """The kind of a job."""
         values = tuple(params.values())
-        same = (function, *params, *map(id, values))
+        same = (function, tuple(params), tuple(map(id, values)))
         if (known := self._by_identity.get(same)) is not None:
             return known[0]
         exact = (function, *_exact(params).items())

@@ -217,7 +217,7 @@ def size_bytes(value: Any) -> int:
     if isinstance(value, _SEQUENCES):
         return sum(map(size_bytes, value))
     nbytes = getattr(value, "nbytes", None)
-    if isinstance(nbytes, int):
+    if type(nbytes) is int:
         return nbytes
     kind: Any = type(value)
     return sum(size_bytes(getattr(value, name)) for name in _fields(kind))

@@ -1,4 +1,7 @@
-"""Which of the pending jobs can run now, lowest number first, by group: jobs of one group are computed together."""
+"""Which of the pending jobs can run now, lowest number first, by group: jobs of one group are computed together.
+
+What nobody waits for, such as evaluations, is computed last where it is computed in batches: more of it is there then.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterable
 from typing import final
 
 from .graph import Group, Job, JobHandle
+
+Heap = list[tuple[int, Job]]
 
 
 @final
@@ -20,35 +25,49 @@ class Schedule:
     """
 
     def __init__(self, pending: Iterable[Job]) -> None:
-        self._jobs = {job.number: job for job in pending}
-        self._missing: dict[int, int] = {}
-        self._needed_by: dict[Job, list[int]] = {}
-        self._ready: dict[Group, list[int]] = {}
-        self._twins: dict[str, list[int]] = {}
-        for number, job in self._jobs.items():
-            missing = {value.job for value in job.inputs if type(value) is JobHandle and value.job is not None}
-            for needed in missing:
-                self._needed_by.setdefault(needed, []).append(number)
+        self._missing: dict[Job, int] = {}
+        self._needed_by: dict[Job, list[Job]] = {}
+        self._ready: dict[Group, Heap] = {}
+        self._last: dict[Group, Heap] = {}  # ready, computed in batches, and nobody waits for them
+        self._twins: dict[str, list[Job]] = {}
+        free: list[Job] = []
+        needed_by = self._needed_by
+        for job in pending:
+            missing = 0
+            for value in job.inputs:
+                if type(value) is JobHandle and (needed := value.job) is not None:
+                    missing += 1
+                    if needed in needed_by:
+                        needed_by[needed].append(job)
+                    else:
+                        needed_by[needed] = [job]
             if missing:
-                self._missing[number] = len(missing)
+                self._missing[job] = missing
             else:
-                self._add(number)
+                free.append(job)
+        for job in free:
+            self._add(job)
 
     def pop(self, group: Group | None = None) -> Job | None:
         """Take out the ready job with the lowest number, of all groups or of one; None where there is none."""
-        if group is None and self._ready:
-            group = min(self._ready, key=lambda group: self._ready[group][0])
-        heap = self._ready.get(group)
+        ready = self._ready or self._last
+        if group is None:
+            if not ready:
+                return None
+            group = next(iter(ready)) if len(ready) == 1 else min(ready, key=lambda group: ready[group][0][0])
+        elif group not in ready:
+            ready = self._last
+        heap = ready.get(group)
         if heap is None:
             return None
-        number = heapq.heappop(heap)
+        job = heapq.heappop(heap)[1]
         if not heap:
-            del self._ready[group]
-        return self._jobs.pop(number)
+            del ready[group]
+        return job
 
     def ready(self, group: Group) -> int:
         """How many jobs of a group are ready."""
-        return len(self._ready.get(group, ()))
+        return len(self._ready.get(group, ())) + len(self._last.get(group, ()))
 
     def run(self, key: str) -> None:
         """A job with this key runs from now on."""
@@ -59,18 +78,20 @@ class Schedule:
         twins = self._twins.get(key)
         if twins is None:
             return False
-        twins.append(job.number)
-        self._jobs[job.number] = job
+        twins.append(job)
         return True
 
     def finished(self, job: Job) -> None:
         """A job has been settled: what waited for it alone is ready now."""
-        for number in self._needed_by.pop(job, ()):
-            self._missing[number] -= 1
-            if not self._missing[number]:
-                self._add(number)
-        for number in self._twins.pop(job.key, ()) if job.key is not None else ():
-            self._add(number)
+        missing = self._missing
+        for waiting in self._needed_by.pop(job, ()):
+            missing[waiting] -= 1
+            if not missing[waiting]:
+                self._add(waiting)
+        for twin in self._twins.pop(job.key, ()) if job.key is not None else ():
+            self._add(twin)
 
-    def _add(self, number: int) -> None:
-        heapq.heappush(self._ready.setdefault(self._jobs[number].group(), []), number)
+    def _add(self, job: Job) -> None:
+        group = job.group()
+        ready = self._ready if group is None or job in self._needed_by else self._last
+        heapq.heappush(ready.setdefault(group, []), (job.number, job))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
+from typing import ClassVar
 
 from ..models import State
 
@@ -49,6 +50,9 @@ class Evaluation:
     samples
         How many there were.
     """
+
+    nbytes: ClassVar[int] = 0
+    """Of tensors and arrays."""
 
     correct: int
     loss_sum: float

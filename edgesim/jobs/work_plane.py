@@ -180,6 +180,7 @@ class WorkPlane:
         """Keep the executor busy until nothing is left, or something has failed and what is under way has finished."""
         under_way: dict[int, list[Job]] = {}
         failures: list[WorkFailure] = []
+        turn_to, results = self._watch.turn_to, self._results
         while True:
             while len(under_way) < self._executor.slots and not failures:
                 chosen = self._choose(schedule)
@@ -188,13 +189,15 @@ class WorkPlane:
                 ticket = chosen[0].number
                 under_way[ticket] = chosen
                 light = self._is_here or chosen[0].kind.is_light
-                with self._watch.on(_part_of(chosen) if light else "io"):  # packing for other processes
-                    self._executor.start(ticket, _calls(chosen))
+                turn_to(_part_of(chosen) if light else "io")  # packing for other processes
+                self._executor.start(ticket, _calls(chosen))
+                turn_to("plane")
                 self._count(chosen)
             if not under_way:
                 break
-            with self._watch.on(_part_of(next(iter(under_way.values()))) if self._is_here else "waiting"):
-                ticket, outcomes = self._executor.finish()
+            turn_to(_part_of(next(iter(under_way.values()))) if self._is_here else "waiting")
+            ticket, outcomes = self._executor.finish()
+            turn_to("plane")
             for job, outcome in zip(under_way.pop(ticket), outcomes, strict=True):
                 self._ran += 1
                 try:
@@ -202,16 +205,17 @@ class WorkPlane:
                         raise outcome.error
                     if job.function.finite:
                         require_finite(outcome.value)
-                    job.settle(outcome.value, self._results)
+                    job.settle(outcome.value, results)
                 except Exception as error:
                     failures.append(self._fail(job, error))
                 else:
                     self._finish(job)
                 schedule.finished(job)
-            with self._watch.on("io"):
-                self._results.make_room()
-                if self._results.store is not None:
-                    self._results.store.tick(self._results.live)
+            turn_to("io")
+            results.make_room()
+            if results.store is not None:
+                results.store.tick(results.live)
+            turn_to("plane")
         if failures:
             raise failures[0]
 
