@@ -73,6 +73,17 @@ def test_modules_that_were_merged_travel_again() -> None:
     assert (by_round.iloc[1:] > 200).all()  # how many modules had been merged hangs on whom they were derived for
 
 
+def test_shared_parts_of_a_devices_own_do_not_travel_and_are_put_into_what_it_gets_later() -> None:
+    averaged, own = tables_of(), tables_of(shared="local")
+    for direction in ("down", "up"):
+        assert 0 < weights(own, direction)["size_bytes"].max() < weights(averaged, direction)["size_bytes"].max()
+    assert len(jobs(averaged, "derive", "near-0")) == 0
+    (kept,) = jobs(own, "derive", "near-0").to_dict("records")  # in the second round
+    sent, trained = kept["input_model_ids"].split(";")
+    assert sent.startswith("cloud/")
+    assert trained == jobs(own, "train", "near-0").iloc[0]["output_model_id"]
+
+
 def test_no_sub_model_exceeds_its_share_of_the_parameters() -> None:
     learner = eclm(max_ratio=0.4)
     run_tiny(learner, tiny_scenario(**PLAIN))

@@ -10,6 +10,7 @@ from edgesim.errors import UserError
 from edgesim.models import Architecture, cost, initial_state, instantiate, layout, payload_bytes, weight_bytes
 from learners.eclm import architectures, parts
 from learners.eclm.architectures import Held, Modularisation, everything, modularise, with_held
+from learners.eclm.budgets import nothing_of
 from learners.eclm.layers import ModuleLayer
 from learners.eclm.network import ModularNetwork
 from learners.eclm.selector import Selector, top_k_gates
@@ -160,6 +161,20 @@ def test_modules_that_are_there_already_do_not_travel() -> None:
     assert numbers[1] == 3 * numbers[0]
     sizes = parts.module_sizes(MLP)
     assert numbers[0] == sizes.shrunk_bytes[0]
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet18", "vgg16"])
+def test_a_sub_model_may_keep_the_shared_parts_of_another(name: str) -> None:
+    full = CASES[name]
+    held, others = half(full), everything(full)
+    sub = with_held(full, held)
+    new = parts.extract(initial_state(full, seed=1), others, held, sub)
+    own = parts.extract(initial_state(full, seed=2), others, others, full)
+    mixed = parts.keep_shared(new, own, sub)
+    specs = parts.tensors_of(sub, nothing_of(sub), shared=True, selector=False)
+    shared = {spec.name for spec in specs} - set(parts.held_names(sub)) - set(parts.places(sub))
+    assert shared
+    assert all(mixed[name] is (own if name in shared else new)[name] for name in new)
 
 
 @given(st.data())

@@ -65,6 +65,8 @@ class Site:
         The modules that serve now.
     asked
         Whether it ever got a sub-model of its own.
+    trained
+        Whether it ever trained one.
     busy
         Whether it is at work.
     """
@@ -81,6 +83,7 @@ class Site:
     levels: list[Held] = field(default_factory=list)
     serves: Held = ()
     asked: bool = False
+    trained: bool = False
     busy: bool = False
 
 
@@ -180,7 +183,10 @@ class Fleet:
         site.shared = shared
         site.importance, site.scores, site.asked = importance, scores, True
         site.levels = budgets.smaller(self._full, params, importance, choice.held)
-        yield from self._serve(site, patch.model, choice.held, self._selection(site, choice.held))
+        model = patch.model
+        if params.shared == "local" and site.trained:
+            model = yield device.derive([model, site.model], work.keep_shared, target, target=target)
+        yield from self._serve(site, model, choice.held, self._selection(site, choice.held))
         return choice.accumulate
 
     def _train(self, site: Site, samples: Samples, accumulate: int) -> Generator[Event, Any, None]:
@@ -189,6 +195,7 @@ class Fleet:
         device, params = site.device, self._params
         assert site.importance is not None
         trained: Model = yield device.train(site.model, samples, epochs=params.epochs, accumulate=accumulate)
+        site.trained = True
         yield from self._serve(site, trained, site.held)
         if not params.cloud:
             return
@@ -268,7 +275,7 @@ class Fleet:
             held=[update.held for update in updates],
             importance=[update.importance for update in updates],
             samples=[update.samples for update in updates],
-            shared=params.shared,
+            shared="average" if params.shared == "average" else "keep",
             statistics=params.statistics,
             selector=params.selector,
             mixing=params.mixing if params.aggregation == "arrival" else 1.0,

@@ -91,8 +91,10 @@ class ECLMParams(TrainingParams):
     )
 
     # Aggregation
-    shared: Literal["average", "keep"] = Field(
-        "average", description="Shared parts: averaged by samples, or kept as the cloud has them."
+    shared: Literal["average", "keep", "local"] = Field(
+        "average",
+        description="Shared parts: averaged by samples, kept as the cloud has them, or each device's own once it has "
+        "trained (they do not travel then, and the cloud keeps what it has).",
     )
     statistics: Literal["average", "keep"] = Field(
         "average", description="Running statistics of batch norms: like their weights, or kept as the cloud has them."

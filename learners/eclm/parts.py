@@ -89,6 +89,23 @@ def extract(state: State, have: Held, want: Held, target: Architecture) -> State
     return taken
 
 
+def keep_shared(state: State, own: State, target: Architecture) -> State:
+    """Take what lies outside of modules and selector from ``own``, everything else from ``state``.
+
+    Parameters
+    ----------
+    state
+        A sub-model of architecture ``target``.
+    own
+        A sub-model of the same network, with the same modules or others.
+    """
+    of_modules, lists = places(target), held_names(target)
+    return {
+        name: tensor if name in of_modules or name in lists or name.startswith(SELECTOR) else own[name]
+        for name, tensor in state.items()
+    }
+
+
 def missing(want: Held, have: Held) -> Held:
     """The modules of ``want`` that are not in ``have``; layers may come out empty."""
     return tuple(tuple(m for m in wanted if m not in there) for wanted, there in zip(want, have, strict=True))

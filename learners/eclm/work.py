@@ -238,6 +238,12 @@ def extract(state: State | Trained, *, have: Held, want: Held, target: Architect
 
 
 @job(depends=_CODE)
+def keep_shared(state: State | Trained, own: State | Trained, *, target: Architecture) -> State:
+    """Put a device's own shared parts into a sub-model that it got; see ``parts.keep_shared``."""
+    return parts.keep_shared(_weights(state), _weights(own), target)
+
+
+@job(depends=_CODE)
 def take_selector(state: State | Trained, *, selector: Architecture) -> State:
     """Take the selector out of a modular network."""
     return parts.selector_state(_weights(state), selector)
