@@ -79,15 +79,26 @@ class Architecture:
         """
         return _key(self)
 
+    @property
+    def stream_name(self) -> str:
+        """What random streams of a network are named by: the key without the hash, so that an edit of a factory's code
+        that leaves its networks as they are leaves their draws as they are."""
+        return _stream_name(self)
+
     def __str__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in self.options)
         return f"{self.name}({given})" if given else self.name
 
 
 @lru_cache(maxsize=1024)
+def _stream_name(architecture: Architecture) -> str:
+    options = json.dumps(dict(architecture.options))
+    return f"{architecture.name}{options}{architecture.input_shape}->{architecture.classes}"
+
+
+@lru_cache(maxsize=1024)
 def _key(architecture: Architecture) -> str:
-    name = architecture.name
-    text = f"{name}{json.dumps(dict(architecture.options))}{architecture.input_shape}->{architecture.classes}"
+    name, text = architecture.name, _stream_name(architecture)
     if facts.source_of(name) == "factory":
         text += f"@{source_digest(name.partition('.')[0].partition(':')[0])}"
     return text

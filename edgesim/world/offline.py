@@ -60,7 +60,7 @@ class Offline:
         state = self.plane.submit(
             initialise,
             label=Label(self.label, "cloud", 0.0, name, "initialise", shared=True),
-            seed=stream_seed(self.environment.seed, "initialise", architecture.key, tag),
+            seed=stream_seed(self.environment.seed, "initialise", architecture.stream_name, tag),
             architecture=architecture,
         )
         return Model(name, architecture, state)
@@ -119,7 +119,7 @@ class Offline:
             *method.inputs,
             view,
             label=Label(self.label, "cloud", 0.0, name, "pretrain", shared=True),
-            seed=stream_seed(self.environment.seed, "pretrain", model.architecture.key, name),
+            seed=stream_seed(self.environment.seed, "pretrain", model.architecture.stream_name, name),
             architecture=model.architecture,
             **training.asked_of(method),
         )
@@ -155,7 +155,7 @@ class Offline:
             *[model.state for model in sources],
             *inputs,
             label=Label(self.label, "cloud", 0.0, name, "derive", shared=True),
-            seed=stream_seed(self.environment.seed, "derive", architecture.key, name),
+            seed=stream_seed(self.environment.seed, "derive", architecture.stream_name, name),
             **parameters,
         )
         self.work.append(
@@ -179,7 +179,7 @@ class Offline:
             model.state,
             self.proxy,
             label=Label(self.label, "cloud", 0.0, name, "score", shared=True),
-            seed=stream_seed(self.environment.seed, "score", model.architecture.key, name),
+            seed=stream_seed(self.environment.seed, "score", model.architecture.stream_name, name),
             architecture=model.architecture,
             **parameters,
         )
