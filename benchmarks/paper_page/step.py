@@ -52,7 +52,8 @@ def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
     rows = []
     for name, cell, run in cells:
         at_end, paper = by_seed(run, "horizon_accuracy"), cell["paper"]
-        best = str(at_end.drop(columns=[*run.oracles, "eclm"], errors="ignore").mean().idxmax())
+        others = [learner for learner in at_end if not learner.startswith("eclm") and learner not in run.oracles]
+        best = str(at_end[others].mean().idxmax())
         theirs = max((learner for learner in paper if learner != "eclm"), key=lambda learner: float(paper[learner]))
         gained = paired_difference(at_end, "eclm", "no_adaptation") if "no_adaptation" in at_end else None
         rows.append(
