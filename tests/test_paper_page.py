@@ -107,6 +107,15 @@ def test_copies_for_devices_that_only_serve_are_not_bytes_of_a_round(tmp_path: P
     assert found.ratio("fedavg") == 3.0
 
 
+def test_who_never_gets_half_of_eclms_gain_needs_more_than_it_has_sent(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    written = page(tmp_path, {"pictures": STEP})
+    assert "half of what ECLM gains on no adaptation (80.0 %, 80.5 %, 81.0 %)" in written
+    assert "| `fedavg` | 3.00, > 3.00, > 3.00 | 3.00, > 3.00, > 3.00 |" in written
+    assert "| `eclm` | 1.00, 1.00, 1.00 |  |" in written
+    assert "to half of ECLM's gain at least 3.00 times in each cell and seed" in written
+
+
 def test_a_method_that_never_gets_better_has_no_ratio_of_bytes(tmp_path: Path) -> None:
     _step(tmp_path, "pictures", (70, 65, 60))
     written = page(tmp_path, {"pictures": STEP})

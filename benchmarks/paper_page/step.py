@@ -12,7 +12,7 @@ from analysis.intervals import paired_difference
 
 from .cells import Cell
 from .text import EVENNESS, average, by_seed, evenness, heading, judged, numbers_served, points, table
-from .traffic import compare, section
+from .traffic import compare, compare_halfway, halfway_section, section
 
 
 def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
@@ -42,9 +42,10 @@ def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
         "thousand numbers a model",
         EVENNESS,
     ]
-    return "\n\n".join(
-        [heading(name, cell, [run]), table(header, rows), section(compare(run), cell.get("paper_bytes", {}))]
-    )
+    said = [heading(name, cell, [run]), table(header, rows), section(compare(run), cell.get("paper_bytes", {}))]
+    if "no_adaptation" in run.learners:
+        said.append(halfway_section(compare_halfway(run)))
+    return "\n\n".join(said)
 
 
 def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
@@ -52,7 +53,7 @@ def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
     rows = []
     for name, cell, run in cells:
         at_end, paper = by_seed(run, "horizon_accuracy"), cell["paper"]
-        others = [learner for learner in at_end if not learner.startswith("eclm") and learner not in run.oracles]
+        others = [learner for learner in run.learners if not (learner.startswith("eclm") or learner in run.oracles)]
         best = str(at_end[others].mean().idxmax())
         theirs = max((learner for learner in paper if learner != "eclm"), key=lambda learner: float(paper[learner]))
         gained = paired_difference(at_end, "eclm", "no_adaptation") if "no_adaptation" in at_end else None
@@ -92,11 +93,13 @@ def mean_ratios(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
             float(cell["paper_bytes"][learner]) for _, cell, _ in images if learner in cell.get("paper_bytes", {})
         ]
         whole = np.mean([found.total_ratio(learner) for _, _, found in images if learner in found.spent])
+        least = min(min(compare_halfway(run).at_least(learner)) for _, _, run in cells if _reads_images(run))
         mean = f"{np.mean(list(known.values())):.2f}" if known else "n/a"
         without = [f"`{name}`" for name in of_cells if name not in known]
         said.append(
             f"{title} needs {mean} times ECLM's bytes to the common target, mean over the cells with images"
             + (f" without {', '.join(without)}, where there is no ratio" if without else "")
+            + f"; to half of ECLM's gain at least {least:.2f} times in each cell and seed"
             + f"; in whole runs of equally many rounds {whole:.2f} times"
             + (f" (the paper in these cells: {np.mean(theirs):.2f})." if theirs else ".")
         )

@@ -70,6 +70,12 @@ class Comparison:
         ratios = np.array(self.spent[method].over(self.spent["eclm"]))
         return float(np.nanmean(ratios)) if np.isfinite(ratios).any() else math.nan
 
+    def at_least(self, method: str) -> list[float]:
+        """How many times ECLM's bytes until the target, a number a seed; by its end for who never got there."""
+        mine, eclm = self.spent[method], self.spent["eclm"]
+        spent = [min(pair) for pair in zip(mine.to_target_bytes, mine.total_bytes, strict=True)]
+        return [one / its for one, its in zip(spent, eclm.to_target_bytes, strict=True)]
+
     def total_ratio(self, method: str) -> float:
         """How many times ECLM's bytes in the whole run, in which all had equally many rounds."""
         return float(np.mean(self.spent[method].total_bytes) / np.mean(self.spent["eclm"].total_bytes))
@@ -78,17 +84,30 @@ class Comparison:
 def compare(run: analysis.Run) -> Comparison:
     """Bytes until a target that all collaborative methods reach: at each seed the lowest of their best accuracies."""
     rivals = [learner for learner in RIVALS if learner in run.learners]
-    curves = run.fleet[run.fleet["learner"].isin(rivals)]
-    best = curves.groupby(["seed", "learner"])["accuracy"].max()
-    at_start = curves.dropna(subset="accuracy").groupby(["seed", "learner"])["accuracy"].first()
+    best, _ = _best_and_first(run)
+    return _until(run, [float(best.loc[(seed, rivals)].min()) for seed in run.seeds])
+
+
+def compare_halfway(run: analysis.Run) -> Comparison:
+    """Bytes until half of what ECLM gains, at its best, on no adaptation; infinite for those that never get there."""
+    best, first = _best_and_first(run)
+    return _until(run, [float(best[seed, "eclm"] + first[seed, "no_adaptation"]) / 2 for seed in run.seeds])
+
+
+def _best_and_first(run: analysis.Run) -> tuple[pd.Series[float], pd.Series[float]]:
+    """The highest accuracy over time, and that at the start, of each seed and learner."""
+    curves = run.fleet.dropna(subset="accuracy").groupby(["seed", "learner"])["accuracy"]
+    return curves.max(), curves.first()
+
+
+def _until(run: analysis.Run, targets: Sequence[float]) -> Comparison:
+    rivals = [learner for learner in RIVALS if learner in run.learners]
+    best, at_start = _best_and_first(run)
     spent = {learner: Spent([], [], [], [], []) for learner in rivals}
     in_rounds, copies = _of_rounds(run.transfers)
     endless = pd.Series(run.horizon_s, run.worlds.set_index(["learner", "seed"]).index)
     totals = bytes_to_target(in_rounds, run.serving, run.worlds, endless)
-    targets = []
-    for seed in run.seeds:
-        target = float(best[seed].min())
-        targets.append(target)
+    for seed, target in zip(run.seeds, targets, strict=True):
         seconds = time_to_target(run.fleet, run.worlds, target)
         until = bytes_to_target(in_rounds, run.serving, run.worlds, seconds)
         besides = bytes_to_target(copies, run.serving.iloc[:0], run.worlds, seconds)
@@ -98,7 +117,7 @@ def compare(run: analysis.Run) -> Comparison:
             mine.copies_bytes.append(float(besides[learner, seed]))
             mine.seconds.append(float(seconds[learner, seed]))
             mine.improved.append(bool(best[seed, learner] > at_start[seed, learner]))
-    return Comparison(targets, spent)
+    return Comparison(list(targets), spent)
 
 
 def bytes_of_rounds(run: analysis.Run, learner: str) -> float:
@@ -134,8 +153,28 @@ def section(found: Comparison, paper: dict[str, float]) -> str:
         "MB in the whole run",
         "times ECLM's",
     ]
-    level = ", ".join(f"{100 * target:.1f} %" for target in found.targets)
-    return f"Until a mean accuracy that all of them reach ({level}; the lowest of their best):\n\n{table(header, rows)}"
+    reached = f"Until a mean accuracy that all of them reach ({_levels(found)}; the lowest of their best):"
+    return f"{reached}\n\n{table(header, rows)}"
+
+
+def halfway_section(found: Comparison) -> str:
+    """The table until half of ECLM's gain: who never gets there has sent more than ... by then."""
+    rows = []
+    for learner, mine in found.spent.items():
+        signs = ["" if math.isfinite(seconds) else "> " for seconds in mine.seconds]
+        spent = [min(pair) / 1e6 for pair in zip(mine.to_target_bytes, mine.total_bytes, strict=True)]
+        times = [] if learner == "eclm" else found.at_least(learner)
+        rows.append([f"`{learner}`", _signed(signs, spent), _signed(signs, times)])
+    reached = f"Until half of what ECLM gains on no adaptation ({_levels(found)}), `>` where a run ended before that:"
+    return f"{reached}\n\n{table(['method', 'MB, a seed each', 'times ECLM'], rows)}"
+
+
+def _levels(found: Comparison) -> str:
+    return ", ".join(f"{100 * target:.1f} %" for target in found.targets)
+
+
+def _signed(signs: Sequence[str], values: Sequence[float]) -> str:
+    return ", ".join(f"{sign}{value:.2f}" for sign, value in zip(signs, values, strict=False))
 
 
 def _of_rounds(transfers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
