@@ -24,6 +24,7 @@ from .stage import Stage, patient_collector
 if TYPE_CHECKING:
     from .data import Dataset
     from .jobs import Choice, Placement, Plane
+    from .world import Environment
 
 
 def load_scenario(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
@@ -297,6 +298,8 @@ def simulate(
                 sample_bytes=surroundings.sample_bytes,
                 weight_bytes=weight_bytes(surroundings.architecture, scenario.training.codec),
             )
+            if scenario.pretrain.weights is not None and "pretrain_weights" not in folder.manifest:
+                folder.update(pretrain_weights=_weights_facts(surroundings, timing_only))
             for label, learner in left.items():
                 if stage.played:
                     gc.collect()  # the world that is over refers to itself: it goes before the next one comes
@@ -314,6 +317,18 @@ def _packages(scenario: Scenario, cast: Mapping[str, Learner]) -> tuple[str, ...
     if _is_code(scenario.model.name):
         modules.add(scenario.model.name.partition(":")[0])
     return tuple(sorted({module.partition(".")[0] for module in modules}))
+
+
+def _weights_facts(surroundings: Environment, timing_only: bool) -> dict[str, Any]:
+    """What the manifest says of the file that pretraining starts from: its hash, and which tensors it lacks."""
+    from .models import SavedWeights, layout
+
+    try:
+        saved = SavedWeights.of(str(surroundings.scenario.pretrain.weights))
+        lacking = [] if timing_only else saved.missing(layout(surroundings.architecture))
+    except UserError as error:
+        raise UserError(f"pretrain.weights: {error}") from None
+    return {"sha256": saved.digest, "drawn": list(lacking)}
 
 
 def _plane(

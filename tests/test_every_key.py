@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from edgesim.cli import app
 from edgesim.errors import EdgesimError
 from edgesim.learner import installed_params
+from edgesim.models import Architecture, initial_state
 from edgesim.scenario.document import write_yaml
 from edgesim.scenario.json_schema import json_schema
 from edgesim.simulation import load_scenario, run
@@ -143,6 +145,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             g2=np.arange(300) // 50,
             names=np.array(["a", "b", "c", "d"]),
         )
+    mlp = Architecture.of("mlp", {"hidden": [8]}, input_shape=(8,), classes=4)
+    torch.save(initial_state(mlp, seed=5), folder / "mlp.pt")
     raw = folder / "mnist" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part, count in (("train", 200), ("t10k", 100)):

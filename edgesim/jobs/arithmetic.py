@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UserError
-from ..models import Architecture, State, initial_state, seeded_torch
+from ..models import Architecture, SavedWeights, State, initial_state, seeded_torch
 from ..seeds import stream_seed
 from . import stacked_evaluation, stacked_training
 from .batching import batches, micro_batch
@@ -68,6 +68,16 @@ BatchLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 def initialise(*, architecture: Architecture, seed: int) -> State:
     """Draw the initial weights of a network."""
     return initial_state(architecture, seed)
+
+
+@job(depends=_CODE)
+def start_from(drawn: State, *, saved: SavedWeights) -> State:
+    """Put saved weights into a network: those of a tensor's name and shape; the others stay as they were drawn."""
+    found = saved.read()
+    return {
+        name: found[name].to(tensor.dtype) if name in found and found[name].shape == tensor.shape else tensor
+        for name, tensor in drawn.items()
+    }
 
 
 @job(depends=(*_CODE, _DATA), fused=Fused(training_path, stacked_training.train, training_is_light))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .architecture import Architecture
 from .payload import CODECS, TensorSpec, layout, payload_bytes, weight_bytes
+from .saved import SavedWeights
 from .sources import source_digest
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "OPTIMIZERS",
     "Architecture",
     "Cost",
+    "SavedWeights",
     "State",
     "TensorSpec",
     "build",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Lt, MinLen
-from pydantic import Field, Strict
+from pydantic import Field, Strict, model_validator
 
 from edgesim.scenario.base import Positive, PositiveWholeNumber, Spec, Tagged, WholeNumber
+from edgesim.scenario.findings import wrong
+from edgesim.scenario.paths import FilePath
 
 Optimizer = Literal["sgd", "momentum", "adam"]
 Codec = Literal["fp32", "fp16"]
@@ -108,6 +111,12 @@ ModelSpec = Annotated[Mlp | Cnn | Resnet | Vgg16 | TorchvisionModel | FactoryMod
 class Pretrain(Spec):
     """How the cloud trains the first model on its proxy data, before the run starts."""
 
+    weights: FilePath | None = Field(
+        default=None,
+        description="A file of weights to start from: PyTorch's (.pt, .pth) or .safetensors. Tensors that it does not "
+        "have in the network's shape, the last layer's for instance, are drawn.",
+        examples=["~/.cache/torch/hub/checkpoints/mobilenet_v2-7ebf99e0.pth"],
+    )
     epochs: WholeNumber = Field(default=10, description="Passes over the proxy data.")
     batch_size: PositiveWholeNumber = Field(default=32, description="Samples a step.")
     learning_rate: Positive = Field(default=0.1, description="Step size.")
@@ -120,6 +129,12 @@ class Pretrain(Spec):
         description="Images are varied at each step: shifted by up to an eighth of the side, mirrored left to right.",
         examples=[["crop", "flip"]],
     )
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        if self.weights is not None and not Path(self.weights).is_file():
+            raise wrong(f"there is no file {self.weights}", ("weights",))
+        return self
 
 
 class Training(Spec):

@@ -82,7 +82,24 @@ class Offline:
 
     def pretrained(self) -> Model:
         """The scenario's model, trained on the proxy data as ``pretrain`` says; learners share this job."""
-        return self.train(self.untrained(), self.pretraining, name="pretrained")
+        return self.train(self._start(), self.pretraining, name="pretrained")
+
+    def _start(self) -> Model:
+        """What pretraining starts from: random weights, or those of a file."""
+        drawn, file = self.untrained(), self.environment.scenario.pretrain.weights
+        if file is None:
+            return drawn
+        if not self.plane.computes:
+            return Model("saved", drawn.architecture, drawn.state)
+        from ..jobs.arithmetic import start_from
+
+        state = self.plane.submit(
+            start_from,
+            drawn.state,
+            label=Label(self.label, "cloud", 0.0, "saved", "start_from", shared=True),
+            saved=models.SavedWeights.of(file),
+        )
+        return Model("saved", drawn.architecture, state)
 
     def train(
         self,
