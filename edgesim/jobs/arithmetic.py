@@ -20,6 +20,7 @@ from . import stacked_evaluation, stacked_training
 from .batching import batches, micro_batch
 from .bench import Batch, bench, is_finite
 from .function import Fused, job
+from .members import common_stack, one_by_one
 from .optimizers import optimizer as make_optimizer
 from .recipe import PLAIN, Recipe
 from .shapes import EVALUATION_ROWS, evaluation_is_light, evaluation_path, training_is_light, training_path
@@ -48,6 +49,7 @@ _CODE = (
     "edgesim.jobs.bench",
     "edgesim.jobs.filled",
     "edgesim.jobs.layout",
+    "edgesim.jobs.members",
     "edgesim.jobs.optimizers",
     "edgesim.jobs.placement",
     "edgesim.jobs.recipe",
@@ -271,7 +273,7 @@ def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) 
     return Evaluation(correct, loss_sum, samples)
 
 
-@job(light=True)
+@job(depends=("edgesim.jobs.members",), light=True, stacks=True)
 def average(*states: State | Trained, weights: Sequence[float] | None = None) -> State:
     """Average weights: parameters and float buffers; whole numbers (a count of batches) are those of the
     first.
@@ -292,20 +294,21 @@ def average(*states: State | Trained, weights: Sequence[float] | None = None) ->
         raise ValueError(f"{len(states)} states and {len(shares)} weights: one for each, at least one")
     if min(shares) < 0 or not 0 < sum(shares) < float("inf"):
         raise ValueError(f"weights must be at least 0, not all 0, and finite: {shares}")
-    first = weights_of(states[0])
+    given = [weights_of(state) for state in states]
+    first = given[0]
+    if common_stack(given) is None and any(state.keys() != first.keys() for state in given[1:]):
+        raise ValueError("states to average must be of one network")
     names = [name for name, tensor in first.items() if tensor.is_floating_point()]
     mean: list[Tensor] = []
     so_far = 0.0
-    for state, share in zip(map(weights_of, states), shares, strict=True):
-        if state.keys() != first.keys():
-            raise ValueError("states to average must be of one network")
+    for tensors, share in zip(one_by_one(given, names), shares, strict=True):
         if not share:
             continue
         so_far += share
         if mean:
-            torch._foreach_lerp_(mean, [state[name] for name in names], share / so_far)
+            torch._foreach_lerp_(mean, tensors, share / so_far)
         else:
-            mean = [state[name].clone() for name in names]
+            mean = [tensor.clone() for tensor in tensors]
     return {**first, **dict(zip(names, mean, strict=True))}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from .function import JobFunction
+from .members import Member
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +65,7 @@ class Packing:
             return [self._structure(item, types) for item in value]
         if kind is tuple:
             return {"tuple": [self._structure(item, types) for item in value]}
-        if kind is dict:
+        if kind is dict or kind is Member:
             return {"dict": [[self._structure(k, types), self._structure(v, types)] for k, v in value.items()]}
         if kind is bytes:
             return {"bytes": value.hex()}

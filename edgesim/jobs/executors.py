@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 from . import placement
 from .function import Element, JobFunction
 from .keys import SEQUENTIAL
+from .members import plain
 from .placement import CPU, Placement
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ def _run(calls: Calls, views: ViewCache) -> list[Outcome]:
 def _run_alone(calls: Calls, call: Call, views: ViewCache) -> Outcome:
     try:
         inputs = views.inputs(call)
+        if not calls.function.stacks:
+            inputs = tuple(map(plain, inputs))
         if call.seed is None:
             return Returned(calls.function(*inputs, **calls.params))
         return Returned(calls.function(*inputs, seed=call.seed, **calls.params))

@@ -62,6 +62,8 @@ class JobFunction(Generic[P, R]):
         Whether it costs less than handing it to another process.
     finite
         Whether it fails where its value holds a NaN or an infinity.
+    stacks
+        Whether it reads weights that are members of a stack as they are; others get dicts.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class JobFunction(Generic[P, R]):
         fused: Fused | None = None,
         light: bool = False,
         finite: bool = False,
+        stacks: bool = False,
     ) -> None:
         parameters = inspect.signature(function).parameters.values()
         self.name = f"{function.__module__}:{function.__qualname__}"
@@ -93,6 +96,7 @@ class JobFunction(Generic[P, R]):
         self.fused = fused
         self.light = light
         self.finite = finite
+        self.stacks = stacks
         self._function = function
         self.version = version
         self.depends = tuple(depends)
@@ -170,6 +174,7 @@ def job(
     fused: Fused | None = ...,
     light: bool = ...,
     finite: bool = ...,
+    stacks: bool = ...,
 ) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
 def job(
     function: Callable[P, R] | None = None,
@@ -180,6 +185,7 @@ def job(
     fused: Fused | None = None,
     light: bool = False,
     finite: bool = False,
+    stacks: bool = False,
 ) -> JobFunction[P, R] | Callable[[Callable[P, R]], JobFunction[P, R]]:
     """Mark a pure function as a job: ``f(*inputs, *, seed, **named parameters)``.
 
@@ -200,6 +206,8 @@ def job(
         Whether a call costs less than sending it to another process: a few passes over its inputs.
     finite
         Whether a value that holds a NaN or an infinity is a failure, because control flow decides by it.
+    stacks
+        Whether it takes weights that are members of a stack (``members``), which saves taking them out of it.
 
     Examples
     --------
@@ -210,8 +218,8 @@ def job(
     6.0
     """
     if function is not None:
-        return JobFunction(function, version, depends, fused, light, finite)
-    return lambda marked: JobFunction(marked, version, depends, fused, light, finite)
+        return JobFunction(function, version, depends, fused, light, finite, stacks)
+    return lambda marked: JobFunction(marked, version, depends, fused, light, finite, stacks)
 
 
 def require_finite(value: object) -> None:

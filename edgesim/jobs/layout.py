@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..models import Architecture, State, build
+from ..models import Architecture, build
 from .filled import Filled, filled
 from .function import Element
+from .members import Member, Weights, side_by_side
 from .placement import put
 from .trained import weights
 
@@ -36,7 +37,7 @@ class Layout:
         """Logits of a sample."""
         return self.shapes[-1][0]
 
-    def wrong_weights(self, state: State) -> ValueError | None:
+    def wrong_weights(self, state: Weights) -> ValueError | None:
         """What is wrong with weights that are not of this network."""
         if tuple(state) != self.names and state.keys() != set(self.names):
             strange = sorted(state.keys() ^ set(self.names))
@@ -62,19 +63,12 @@ class Layout:
             return None
         return ValueError(f"labels go from {low} to {high}, and there are {self.classes} classes")
 
-    def stacked(self, states: Sequence[State], *, own: bool = False) -> list[Tensor]:
+    def stacked(self, states: Sequence[Weights], *, own: bool = False) -> list[Tensor]:
         """Weights (network, out, in) and biases (network, 1, out) of networks side by side, in the order of ``names``.
 
-        Where all are one network, its numbers are there once, unless the stacks are to be their ``own``, to be written
-        to.
+        Not to be written to, unless they are to be their ``own``; see ``side_by_side``.
         """
-        first, count = states[0], len(states)
-        if all(state is first for state in states):
-            one = [put(first[name]) for name in self.names]
-            stacks = [tensor.expand(count, *tensor.shape) for tensor in one]
-            stacks = [stack.clone() for stack in stacks] if own else stacks
-        else:
-            stacks = [put(torch.stack([state[name] for state in states])) for name in self.names]
+        stacks = [put(stack) for stack in side_by_side(states, self.names, own=own)]
         return [stack if stack.dim() == 3 else stack.unsqueeze(1) for stack in stacks]
 
 
@@ -92,7 +86,7 @@ class Given(NamedTuple):
     """An element that can be computed: where in the batch it stands, and what is computed of what."""
 
     place: int
-    state: State
+    state: Weights
     views: list[Filled]  # none of them empty
     seed: int | None
 
@@ -100,16 +94,17 @@ class Given(NamedTuple):
 def sound(shape: Layout, elements: Sequence[Element], results: list[Any]) -> list[Given]:
     """The elements that can be computed; of the others, ``results`` takes what is wrong."""
     given: list[Given] = []
-    last: State | None = None  # found to be of this network: jobs often start from the same weights
+    last: object = None  # found to be of this network: jobs often start from the same weights
     for place, ((start, *batches), seed) in enumerate(elements):
-        state = weights(start)
-        mistake = None if state is last else shape.wrong_weights(state)
+        state: Weights = weights(start)
+        whole = state.stack or state if type(state) is Member else state
+        mistake = None if whole is last else shape.wrong_weights(state)
         views = [rows for rows in map(filled, batches) if rows.samples]
         for rows in views:
             mistake = mistake or shape.wrong_samples(rows)
         if mistake is None:
             given.append(Given(place, state, views, seed))
-            last = state
+            last = whole
         else:
             results[place] = mistake
     labels = [rows.y for element in given for rows in element.views]

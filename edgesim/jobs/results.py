@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from .function import JobFunction
+from .members import Member, Stack, plain
 
 if TYPE_CHECKING:
     from .overflow import Overflow
@@ -156,12 +157,15 @@ class Results:
         self.overflow = overflow
         self.live: weakref.WeakValueDictionary[str, Result] = weakref.WeakValueDictionary()
         self.store = store
+        self._thin: list[weakref.ref[Stack]] = []  # stacks that few need any more
 
     def take(self, key: str, function: JobFunction[..., Any], value: Any, *, shared: bool) -> Result:
         """Take a value that has just been computed; where the key is known already, its result is returned."""
         known = self.live.get(key)
         if known is not None:
             return known
+        if type(value) is Member and value.stack is not None:
+            value.stack.watch(self._thin)
         result = Result(key, function, self, value=value, shared=shared)
         self.live[key] = result
         if self.store is not None:
@@ -169,7 +173,12 @@ class Results:
         return result
 
     def make_room(self) -> None:
-        """Where values take too much memory, write some to files, those that were computed longest ago first."""
+        """Let go of stacks that few need any more; where values take too much memory, write some to files, those that
+        were computed longest ago first."""
+        while self._thin:
+            stack = self._thin.pop()()
+            if stack is not None:
+                stack.dissolve()
         if self.total_bytes <= self.memory_bytes or self.overflow is None:
             return
         for result in list(self.live.values()):
@@ -196,7 +205,7 @@ class Results:
 
     def read(self, result: Result) -> Any:
         """Return a value to somebody outside of the work plane, whose decisions or tables may hang on it."""
-        value = result.value
+        value = plain(result.value)
         if self.store is not None and result.nbytes:
             self.store.keep(result)
         self.make_room()

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..models import Architecture, State
+from ..models import Architecture
 from .filled import filled_up
 from .function import Element
 from .layout import Layout, layout, sound
+from .members import Weights
 from .placement import current, put
 from .shapes import EVALUATION_ROWS
 from .trained import Evaluation
@@ -31,7 +32,7 @@ class _Part(NamedTuple):
     """Some samples of an element."""
 
     place: int
-    state: State
+    state: Weights
     samples: int  # the rows after so many are zeros
     x: Tensor  # (row, feature)
     y: Tensor  # (row,)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from math import isfinite, nan
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from .batching import batches
 from .filled import Filled, filled_up, joined
 from .function import Element
 from .layout import Layout, layout, sound
+from .members import Stack, Weights
 from .placement import current, put
 from .stacked_optimizers import StackedOptimizer, stacked_optimizer
 from .trained import Trained
@@ -64,7 +65,7 @@ def train(
             assert given.seed is not None
             jobs.append(_Job(given.place, given.state, joined(given.views), given.seed))
         else:
-            results[given.place] = Trained(given.state, nan, 0)
+            results[given.place] = Trained(cast("State", given.state), nan, 0)
     if jobs:
         jobs.sort(key=lambda job: -job.rows.samples)  # whose batches are of one size stand together, at every step
         plan = _plan(tuple([job.rows.samples for job in jobs]), batch_size, str(current()))
@@ -81,7 +82,7 @@ class _Job(NamedTuple):
     """An element of a stack that is trained."""
 
     place: int
-    state: State
+    state: Weights
     rows: Filled
     seed: int
 
@@ -236,18 +237,18 @@ class _Stack:
 
     def results(self, epochs: int) -> Iterator[Trained]:
         """What each network has become."""
-        stacks = [stack.cpu() for stack in self._stacks]
-        finite = isfinite(sum([float(stack.sum()) for stack in stacks]))
-        stacks[1::2] = [bias.squeeze(1) for bias in stacks[1::2]]
+        tensors = [tensor.cpu() for tensor in self._stacks]
+        tensors[1::2] = [bias.squeeze(1) for bias in tensors[1::2]]
+        finite = isfinite(sum([float(tensor.sum()) for tensor in tensors]))
+        stack = Stack(dict(zip(self._shape.names, tensors, strict=True)))
         # One after the other: sums of NumPy's depend in their last bits on how many zeros follow.
         losses = ((self._losses * self._plan.shares).cumsum(1)[:, -1] + 0.0).tolist()  # -0.0 becomes 0.0
-        states = zip(*map(torch.unbind_copy, stacks), strict=True)
-        for place, (tensors, loss) in enumerate(zip(states, losses, strict=True)):
+        for place, loss in enumerate(losses):
             if place in self._diverged:
                 yield self._diverged[place]
                 continue
-            state = dict(zip(self._shape.names, tensors, strict=True))
-            sound = finite or all(bool(tensor.isfinite().all()) for tensor in tensors)
+            state = cast("State", stack.member(place))  # it is read like one
+            sound = finite or all(bool(tensor.isfinite().all()) for tensor in state.values())
             yield Trained(state, loss, epochs * self._plan.counts[place], diverged=not sound)
 
     def _now(self, run: _Run) -> _Now:
