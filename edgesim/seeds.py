@@ -38,7 +38,7 @@ def stream_seed(seed: int, *name: str | int) -> int:
     >>> stream_seed(0, "train", "camera-3", 7) == stream_seed(0, "train", "camera-3", 7)
     True
     """
-    text = "\x1f".join(map(str, (seed, *name)))
+    text = f"{seed}\x1f{name[0]}\x1f{name[1]}\x1f{name[2]}" if len(name) == 3 else "\x1f".join(map(str, (seed, *name)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 

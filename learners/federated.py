@@ -26,6 +26,7 @@ from edgesim import (
     World,
     minutes,
 )
+from edgesim.records import record
 from edgesim.scenario import PositiveSeconds, Seconds
 
 from .on_device import fitting_accumulation
@@ -60,7 +61,7 @@ class FederatedParams(TrainingParams):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@record
 class Update:
     """What a participant sent back.
 

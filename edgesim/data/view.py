@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edgesim.data.dataset import Dataset
 from edgesim.data.transforms import Transform
+from edgesim.records import record
 
 Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
@@ -193,7 +193,7 @@ class View:
         return self._content
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Samples:
     """Samples that a device holds: what they are, when they were taken, what they weigh.
 

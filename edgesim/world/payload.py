@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..data import Samples
+from ..records import record
 
 if TYPE_CHECKING:
     from ..jobs import Handle
@@ -71,7 +72,7 @@ def _union(maps: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return union
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Model:
     """A model in the simulated world: its weights may not be computed yet, everything else is known.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, final
 
 from simpy import Environment
 from simpy.events import PENDING, Event
 
 from ..errors import Disconnected
+from ..records import record
 from .energy import EnergyMeter
 from .network import Link, Network, Transfer
 from .verbs import Verb
@@ -21,7 +22,8 @@ Receive = Callable[["Payload"], "Payload"] | None
 """What happens to a payload when it has arrived: gives what the verb gives. None: the payload itself."""
 
 
-class Shipment(NamedTuple):
+@record
+class Shipment:
     """One transfer as its row tells it.
 
     Attributes

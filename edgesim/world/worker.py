@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from simpy import Environment
 from simpy.events import PENDING, Event
 
 from ..errors import Killed, OutOfMemory
+from ..records import record
 from ..signals import Signal
 from .energy import EnergyMeter
 from .memory import Memory
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Work(NamedTuple):
+@record
+class Work:
     """One job as the simulated processor sees it.
 
     Attributes
