@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C")
 
 
 @dataclass_transform(eq_default=False, frozen_default=True)
-def record(kind: C) -> C:
+def record(kind: type[C]) -> type[C]:
     """Make a class a dataclass with slots, of which each object equals itself only; to be treated as frozen.
 
     Examples

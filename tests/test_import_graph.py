@@ -40,6 +40,7 @@ FLOORS = {
     "edgesim.vision": 1,
     "edgesim.signals": 0,
     "edgesim.traces": 0,
+    "edgesim.records": 0,
     "edgesim.seeds": 0,
     "edgesim.loaded_code": 0,
     "edgesim.stopwatch": 0,
