@@ -328,7 +328,9 @@ class WorldTables:
             # Counts are inferred first: asked for int64 outright, pyarrow truncates 10.5 without a word.
             dtype = None if column.dtype == "count" else field_.type
             try:
-                if values is None or isinstance(values, str | float | int | bool):
+                if isinstance(values, list) and values and _is_one_text(values):
+                    values = values[0]
+                if isinstance(values, _PLAIN):
                     array = pa.repeat(pa.scalar(values, type=dtype).cast(field_.type), count)
                 else:
                     array = pa.array(values, type=dtype)
@@ -355,6 +357,12 @@ class WorldTables:
             else:
                 kept.append(read(deferred.value()))
         return kept
+
+
+def _is_one_text(values: list[Cell]) -> bool:
+    """Whether all cells of a column are the same text, or all are missing: told faster than they are converted."""
+    first = values[0]
+    return (first is None or type(first) is str) and first == values[-1] and values.count(first) == len(values)
 
 
 def read_manifest(run_dir: Path | str) -> dict[str, Any]:
