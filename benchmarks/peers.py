@@ -10,9 +10,10 @@ closing tables are left out. Wall and processor time (of children too) are told,
 ratio to the lean loop.
 
 ``lean``: one network, weights copied in, no deepcopy, no torch.optim, samples ready in memory. ``naive``: deepcopy, a
-new optimizer and a ``DataLoader`` a client. With evaluations, every client is evaluated on 100 samples when it gets a
-model; without, on one sample in edgesim (it always evaluates) and on none in the loops. All on one thread. Without
-evaluations, other simulators do the same work where they are installed (``peers_installed.py``).
+new optimizer and a ``DataLoader`` a client. ``timing only``: edgesim's world and its tables, without any training. With
+evaluations, every client is evaluated on 100 samples when it gets a model; without, on one sample in edgesim (it always
+evaluates) and on none in the loops. All on one thread. Without evaluations, other simulators do the same work where
+they are installed (``peers_installed.py``).
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ Program = Callable[[int], None]
 """Runs so many rounds."""
 
 
-def simulator(workload: Workload, folder: Path, executor: str, workers: int | None) -> Program:
+def simulator(
+    workload: Workload, folder: Path, executor: str, workers: int | None, *, timing_only: bool = False
+) -> Program:
     import edgesim
 
     data = noise(workload.architecture.input_shape, 3 * (workload.samples + TESTS) * CLIENTS // 2, folder)
@@ -114,7 +117,7 @@ def simulator(workload: Workload, folder: Path, executor: str, workers: int | No
             )
         )
         out = Path(tempfile.mkdtemp(dir=folder)) / "run"
-        edgesim.run(file, out=out, executor=executor, workers=workers)
+        edgesim.run(file, out=out, executor=executor, workers=workers, timing_only=timing_only)
 
     return run
 
@@ -244,6 +247,7 @@ def compare(workload: Workload, turns: int) -> None:
             "naive loop": naive_loop(workload),
             "edgesim": simulator(workload, Path(folder), "inline", None),
             "edgesim, 2 processes": simulator(workload, Path(folder), "processes", 2),
+            "edgesim, timing only": simulator(workload, Path(folder), "inline", None, timing_only=True),
         }
         if not workload.evaluations:
             programs |= other_simulators(workload)

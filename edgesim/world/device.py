@@ -52,6 +52,10 @@ class Device:
         Where that model runs: ``device`` or ``cloud``.
     gateway
         The gateway that it is behind, if any.
+    latency_s
+        One way to the cloud, its gateway's included.
+    online
+        Whether it is there now.
     """
 
     __slots__ = (
@@ -73,8 +77,10 @@ class Device:
         "group",
         "hardware",
         "index",
+        "latency_s",
         "model",
         "name",
+        "online",
         "serving",
     )
 
@@ -94,6 +100,8 @@ class Device:
         self.group = group
         self.hardware = hardware
         self.gateway = gateway
+        self.latency_s = hardware.latency_s + (0.0 if gateway is None else gateway.hardware.latency_s)
+        self.online = True
         self.model = model
         self.serving = "device"
         self._away_cause = ""
@@ -116,11 +124,6 @@ class Device:
     # What it knows about itself -----------------------------------------------------------------------------------
 
     @property
-    def online(self) -> bool:
-        """Whether it is there now."""
-        return not self._away_cause
-
-    @property
     def away_cause(self) -> str:
         """Why it is away now: as in the table ``availability``; empty while it is there."""
         return self._away_cause
@@ -129,11 +132,6 @@ class Device:
     def free_memory_bytes(self) -> int:
         """Bytes that a job starting now could take, the framework's overhead included."""
         return (self._workshop or self._shop).worker.memory.free_bytes
-
-    @property
-    def latency_s(self) -> float:
-        """One way to the cloud, its gateway's included."""
-        return self.hardware.latency_s + (0.0 if self.gateway is None else self.gateway.hardware.latency_s)
 
     @property
     def compute_flops_per_s(self) -> float:
@@ -342,6 +340,7 @@ class Device:
         """Be away at time 0; before anything else happens to it."""
         self._absent |= _REASONS.get(cause, _SCHEDULED)
         self._away_cause = cause
+        self.online = False
 
     def leave(self, cause: str) -> None:
         """Go away: running jobs are killed, open transfers are cut."""
@@ -350,6 +349,7 @@ class Device:
             return
         self._world.serving_changed(self)
         self._away_cause = cause
+        self.online = False
         self._online_s += self._world.now - self._came_s
         if self._meter is not None:
             self._meter.online(False)
@@ -368,6 +368,7 @@ class Device:
             return
         self._world.serving_changed(self)
         self._away_cause = ""
+        self.online = True
         self._came_s = self._world.now
         if self._meter is not None:
             self._meter.online(True)

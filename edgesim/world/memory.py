@@ -54,8 +54,8 @@ class Memory:
         steady = self._steady_bytes
         return (self.available_bytes if steady is None else steady) - self.used_bytes
 
-    def reserve(self, job_id: str, size_bytes: int) -> None:
-        """Take ``size_bytes`` for a job.
+    def reserve(self, job_id: str, size_bytes: int) -> int:
+        """Take ``size_bytes`` for a job; the bytes that were free before.
 
         Raises
         ------
@@ -69,6 +69,7 @@ class Memory:
         self.used_bytes += size_bytes
         if self._steady_bytes is None:
             self._arm()
+        return free_bytes
 
     def release(self, job_id: str) -> None:
         """Give back what a job had; nothing where it was killed for lack of memory and has lost it already."""

@@ -87,14 +87,6 @@ class Computation(Event):
             self._left = min(self.flops, self._queue.remove(self))
         return self.flops - self._left
 
-    def _begin(self, queue: FairQueue[Computation]) -> None:
-        self._queue = queue
-        if self.flops:
-            queue.add(self, self.flops)
-            self._share_from_s = queue.shared_s
-        else:  # done at this instant, but not before everything else that starts at it
-            Alarm(self.env, self.env.now, COMPLETION, self._end_of_nothing)
-
     def _end(self) -> None:
         self._left = 0.0
         self._share_s = self._queue.shared_s - self._share_from_s
@@ -152,9 +144,15 @@ class Processor:
         ValueError
             It is not.
         """
-        if not 0.0 <= job.flops < math.inf:
-            raise ValueError(f"work is finite and at least 0 FLOP, found {job.flops!r}")
-        job._begin(self._queue)
+        flops, queue = job.flops, self._queue
+        if not 0.0 <= flops < math.inf:
+            raise ValueError(f"work is finite and at least 0 FLOP, found {flops!r}")
+        job._queue = queue
+        if flops:
+            queue.add(job, flops)
+            job._share_from_s = queue.shared_s
+        else:  # done at this instant, but not before everything else that starts at it
+            Alarm(self.env, self.env.now, COMPLETION, job._end_of_nothing)
 
 
 def _end(jobs: list[Computation]) -> None:

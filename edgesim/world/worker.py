@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from simpy import Environment
 from simpy.events import PENDING, Event
 
-from ..errors import Killed, OutOfMemory
+from ..errors import Killed, OutOfMemory, VerbFailure
 from ..records import record
 from ..signals import Signal
 from .energy import EnergyMeter
@@ -174,18 +174,14 @@ class Worker:
         Killed
             As the value of the failed verb: the node is away, or leaves, or its memory shrinks, or it is cancelled.
         """
-        job = Job(self, work, value, self.memory.free_bytes)
         if self.away_cause:
-            self._refuse(job, "killed", self.away_cause)
-            job.fail(Killed(self.away_cause, 0.0, work.flops))
-            return job
+            return self._refused(work, "killed", self.away_cause, Killed(self.away_cause, 0.0, work.flops))
         try:
-            self.memory.reserve(work.job_id, work.memory_bytes)
+            free_bytes = self.memory.reserve(work.job_id, work.memory_bytes)
         except OutOfMemory as refusal:
             self._recorder.memory(self._node, "refused", work, self.memory)
-            self._refuse(job, "out_of_memory", "memory")
-            job.fail(refusal)
-            return job
+            return self._refused(work, "out_of_memory", "memory", refusal)
+        job = Job(self, work, value, free_bytes)
         self._recorder.memory(self._node, "start", work, self.memory)
         self._running[work.job_id] = job
         self.processor.start(job)
@@ -224,8 +220,12 @@ class Worker:
             self._node, work, job.start_s, job.done_flops, job.available_bytes, busy_s, energy_j, status, cause
         )
 
-    def _refuse(self, job: Job, status: str, cause: str) -> None:
-        self._recorder.computation(self._node, job.work, job.start_s, 0.0, job.available_bytes, 0.0, 0.0, status, cause)
+    def _refused(self, work: Work, status: str, cause: str, failure: VerbFailure) -> Verb[Any]:
+        """A job that is not started."""
+        job = Job(self, work, None, self.memory.free_bytes)
+        self._recorder.computation(self._node, work, job.start_s, 0.0, job.available_bytes, 0.0, 0.0, status, cause)
+        job.fail(failure)
+        return job
 
     def _draw(self) -> None:
         if self._meter.battery is not None:
