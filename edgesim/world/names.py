@@ -40,10 +40,14 @@ class Names:
 
     def claim(self, name: str) -> None:
         """Take a name; a second time it is refused with ``ValueError``."""
-        stem, _, tag = name.rpartition("/")
-        if name in self._taken or (tag.isdecimal() and tag == str(int(tag)) and int(tag) <= self._counts.get(stem, 0)):
+        if name in self._taken or self._is_counted(name):
             raise ValueError(f"the name {name!r} is taken: two draws from one random stream would be the same")
         self._taken.add(name)
+
+    def _is_counted(self, name: str) -> bool:
+        stem, _, tag = name.rpartition("/")
+        count = self._counts.get(stem, 0)
+        return count > 0 and tag.isdecimal() and tag == str(int(tag)) and 1 <= int(tag) <= count
 
     def _new(self, stem: str, tag: str | int | None) -> tuple[str, str | int]:
         if tag is not None:

@@ -243,7 +243,8 @@ class Radio:
             return
         self.network.start(carriage)
         self._open[carriage] = None
-        carriage.entered = self._meter.opened(carriage)
+        if self._meter.power is not None:
+            carriage.entered = self._meter.opened(carriage)
         if peer is not None:
             peer._open[carriage] = None
             carriage.peer_entered = peer._meter.opened(carriage)

@@ -192,13 +192,13 @@ class Gather(Event, Generic[T]):
 
     def _count(self, verb: Event) -> None:
         self._open -= 1
-        if verb.ok:
+        if verb._ok:
             self._succeeded += 1
-        elif isinstance(verb.value, VerbFailure):
+        elif isinstance(verb._value, VerbFailure):
             verb.defused = True
         else:
             return  # a bug, not something the world did: SimPy stops the run with it
-        if self.triggered:
+        if self._value is not PENDING:
             return
         if self._open == 0 or (self._quorum is not None and self._succeeded >= self._quorum):
             self._close()
@@ -213,11 +213,11 @@ class Gather(Event, Generic[T]):
         failures: list[tuple[int, Any]] = []
         missing: list[int] = []
         for position, verb in enumerate(self._verbs):
-            if not verb.processed:
+            if verb.callbacks is not None:
                 missing.append(position)
-            elif verb.ok:
-                values.append(verb.value)
+            elif verb._ok:
+                values.append(verb._value)
                 indices.append(position)
             else:
-                failures.append((position, verb.value))
+                failures.append((position, verb._value))
         self.succeed(Gathered(values, indices, failures, missing))

@@ -185,7 +185,8 @@ class Worker:
         self._recorder.memory(self._node, "start", work, self.memory)
         self._running[work.job_id] = job
         self.processor.start(job)
-        self._draw()
+        if self._meter.battery is not None:
+            self._draw()
         return job
 
     def kill_all(self, cause: str) -> None:
@@ -202,7 +203,8 @@ class Worker:
     def begin_overhead(self) -> None:
         """The overhead of a running job begins."""
         self._overheads += 1
-        self._draw()
+        if self._meter.battery is not None:
+            self._draw()
 
     def end(self, job: Job, status: str, cause: str) -> None:
         """A running job is over, or is still running at the horizon."""
@@ -211,7 +213,8 @@ class Worker:
         if job.computed_s is not None:
             self._overheads -= 1
             overhead_s = min(work.overhead_s, self.env.now - job.computed_s)
-        self._draw()
+        if self._meter.battery is not None:
+            self._draw()
         self.memory.release(work.job_id)
         self._recorder.memory(self._node, "killed" if status == "killed" else "end", work, self.memory)
         busy_s = job.share_s + overhead_s
@@ -228,8 +231,8 @@ class Worker:
         return job
 
     def _draw(self) -> None:
-        if self._meter.battery is not None:
-            self._meter.computing((1 if self.processor.running else 0) + self._overheads)
+        """Tell the battery how much draws power."""
+        self._meter.computing((1 if self.processor.running else 0) + self._overheads)
 
     def _kill_for_memory(self, job_id: str) -> None:
         self._running[job_id].abort("memory")
