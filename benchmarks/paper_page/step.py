@@ -53,7 +53,7 @@ def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
     rows = []
     for name, cell, run in cells:
         at_end, paper = by_seed(run, "horizon_accuracy"), cell["paper"]
-        others = [learner for learner in run.learners if not (learner.startswith("eclm") or learner in run.oracles)]
+        others = [learner for learner in run.learners if learner in paper and learner != "eclm"]
         best = str(at_end[others].mean().idxmax())
         theirs = max((learner for learner in paper if learner != "eclm"), key=lambda learner: float(paper[learner]))
         gained = paired_difference(at_end, "eclm", "no_adaptation") if "no_adaptation" in at_end else None
@@ -71,7 +71,7 @@ def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
     header = [
         "cell",
         "ECLM, %",
-        "best of the others, %",
+        "best of the paper's others, %",
         "ECLM's lead, points",
         "paper: best of the others, ECLM's lead",
         "over no adaptation, points",
