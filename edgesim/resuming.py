@@ -83,7 +83,6 @@ def resume(
     _refuse_other(path, told, ready)
     computing = choice(ready.scenario).but(executor, workers, ray_address)
     _refuse_other_machine(path, told, ready)
-    _refuse_other_weights(path, told, ready)
     folder = RunFolder.reopen(path)
     if folder.manifest["status"] == "done":  # another process finished it just now
         folder.leave()
@@ -122,15 +121,6 @@ def _refuse_other(path: Path, told: dict[str, Any], ready: Ready) -> None:
         more = [f"and {len(found) - DIFFERENCES_SHOWN} more"] if len(found) > DIFFERENCES_SHOWN else []
         lines = "\n".join(f"  {line}" for line in [*found[:DIFFERENCES_SHOWN], *more])
         raise UserError(f"{path} cannot be resumed as this run: it was begun with (then -> now)\n{lines}")
-
-
-def _refuse_other_weights(path: Path, told: dict[str, Any], ready: Ready) -> None:
-    """Raise ``UserError`` where the file of weights that it began with is another one by now."""
-    from .models import SavedWeights
-
-    before, file = told.get("pretrain_weights"), ready.scenario.pretrain.weights
-    if before is not None and file is not None and SavedWeights.of(file).digest != before["sha256"]:
-        raise UserError(f"{path} was begun with other weights than {file} has now; results would differ")
 
 
 def _on(ready: Ready, device: str | None) -> Ready:

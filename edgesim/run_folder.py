@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import DiskFull, UserError
+from .models import SavedWeights
 from .stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ def identity(
         "seeds": list(seeds),
         "learners": {label: dict(facts) for label, facts in learners.items()},
         "timing_only": timing_only,
+        "weights": None if scenario.pretrain.weights is None else SavedWeights.of(scenario.pretrain.weights).digest,
         "versions": {"python": platform.python_version(), **_versions()},
     }
 

@@ -298,8 +298,8 @@ def simulate(
                 sample_bytes=surroundings.sample_bytes,
                 weight_bytes=weight_bytes(surroundings.architecture, scenario.training.codec),
             )
-            if scenario.pretrain.weights is not None and "pretrain_weights" not in folder.manifest:
-                folder.update(pretrain_weights=_weights_facts(surroundings, timing_only))
+            if scenario.pretrain.weights is not None:
+                _check_weights(folder, surroundings, timing_only)
             for label, learner in left.items():
                 if stage.played:
                     gc.collect()  # the world that is over refers to itself: it goes before the next one comes
@@ -319,16 +319,15 @@ def _packages(scenario: Scenario, cast: Mapping[str, Learner]) -> tuple[str, ...
     return tuple(sorted({module.partition(".")[0] for module in modules}))
 
 
-def _weights_facts(surroundings: Environment, timing_only: bool) -> dict[str, Any]:
-    """What the manifest says of the file that pretraining starts from: its hash, and which tensors it lacks."""
+def _check_weights(folder: RunFolder, surroundings: Environment, timing_only: bool) -> None:
+    """Raise ``UserError`` where the file that pretraining starts from does not fit, or is another one by now."""
     from .models import SavedWeights, layout
 
-    try:
-        saved = SavedWeights.of(str(surroundings.scenario.pretrain.weights))
-        lacking = [] if timing_only else saved.missing(layout(surroundings.architecture))
-    except UserError as error:
-        raise UserError(f"pretrain.weights: {error}") from None
-    return {"sha256": saved.digest, "drawn": list(lacking)}
+    saved = SavedWeights.of(str(surroundings.scenario.pretrain.weights))
+    if saved.digest != folder.manifest["weights"]:
+        raise UserError(f"pretrain.weights: {saved.path} was changed while it was in use")
+    if not timing_only and "weights_drawn" not in folder.manifest:
+        folder.update(weights_drawn=list(saved.missing(layout(surroundings.architecture))))
 
 
 def _plane(

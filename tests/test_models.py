@@ -208,6 +208,9 @@ def test_the_key_of_a_factory_follows_its_source(tmp_path: Path, monkeypatch: py
         made = Architecture.of(f"{package.name}.nets:make", {}, input_shape=(3,), classes=2)
         stream_name, _, digest = made.key.partition("@")
         assert made.stream_name == stream_name  # weights are drawn alike before and after an edit
+        made_of_it = Architecture("learners.eclm.network:modular", (("base_key", made.key),), (3,), 2)
+        assert "@" in made_of_it.key
+        assert "@" not in made_of_it.stream_name
         keys.add(digest)
     assert len(keys) == 2
 

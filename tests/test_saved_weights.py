@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
+from edgesim import world
+from edgesim.cli import app
 from edgesim.errors import ScenarioError, UserError
 from edgesim.models import Architecture, SavedWeights, initial_state, layout
 from edgesim.resuming import resume
@@ -40,6 +43,11 @@ def trained_accuracy(tmp_path: Path, name: str, **pretrain: Any) -> float:
     return float(read_tables(folder)["accuracy"]["accuracy"].mean())
 
 
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return found
+
+
 def known_state() -> dict[str, torch.Tensor]:
     """Weights that call everything class 2."""
     state = {name: torch.zeros_like(tensor) for name, tensor in initial_state(network(), seed=1).items()}
@@ -62,17 +70,16 @@ def test_a_file_of_weights_is_what_devices_begin_with(tmp_path: Path, form: str)
     served = tables["accuracy"]
     assert served["accuracy"].between(0.1, 0.45).all()  # one of four classes
     assert tables["computations"].query("status == 'offline'").iloc[0]["input_model_ids"] == "saved"
-    told = json.loads((folder / "manifest.json").read_text())["pretrain_weights"]
-    assert told == {"sha256": SavedWeights.of(file).digest, "drawn": []}
+    told = manifest(folder)
+    assert (told["weights"], told["weights_drawn"]) == (SavedWeights.of(file).digest, [])
 
 
 def test_a_last_layer_for_other_classes_is_drawn_and_the_manifest_says_so(tmp_path: Path) -> None:
     file = tmp_path / "weights.pt"
     torch.save(initial_state(network(classes=1000), seed=1), file)
     folder = run(scenario(file), out=tmp_path / "run", cache=False)
-    told = json.loads((folder / "manifest.json").read_text())["pretrain_weights"]
     last_two = [spec.name for spec in layout(network())][-2:]
-    assert told["drawn"] == last_two
+    assert manifest(folder)["weights_drawn"] == last_two
 
 
 def test_pretraining_goes_on_from_the_file(tmp_path: Path) -> None:
@@ -108,9 +115,7 @@ def test_a_file_that_is_not_there_is_told_at_its_line(tmp_path: Path) -> None:
         run(file, out=tmp_path / "run")
 
 
-def test_other_weights_under_the_same_name_are_no_cached_result_and_no_run_to_go_on_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_weights_under_the_same_name_are_no_cached_result_and_no_run_to_go_on_with(tmp_path: Path) -> None:
     file = tmp_path / "weights.pt"
     torch.save(known_state(), file)
     first = SavedWeights.of(file)
@@ -119,14 +124,47 @@ def test_other_weights_under_the_same_name_are_no_cached_result_and_no_run_to_go
     with pytest.raises(UserError, match="changed while it was in use"):
         first.read()
     folder = run(scenario(file), out=tmp_path / "run", cache=False)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "status": "failed"}))
     torch.save(known_state(), file)
-    with pytest.raises(UserError, match="begun with other weights"):
+    with pytest.raises(UserError, match=r"weights: .* -> "):
+        resume(folder, scenario=scenario(file))  # done, and not with these
+    (folder / "manifest.json").write_text(json.dumps({**manifest(folder), "status": "failed"}))
+    with pytest.raises(UserError, match=r"weights: .* -> "):
         resume(folder)
+
+
+def test_weights_that_change_between_two_seeds_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "weights.pt"
+    torch.save(known_state(), file)
+    draw = world.draw_environment
+
+    def changed(scenario: Any, seed: int, *given: Any, **named: Any) -> Any:
+        if seed == 1:
+            torch.save(initial_state(network(), seed=1), file)
+        return draw(scenario, seed, *given, **named)
+
+    monkeypatch.setattr(world, "draw_environment", changed)
+    with pytest.raises(UserError, match="changed while it was in use"):
+        run(scenario(file), seeds=[0, 1], out=tmp_path / "run", cache=False)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 1j])
+def test_weights_that_no_network_can_have_are_refused(tmp_path: Path, wrong: complex) -> None:
+    state = known_state()
+    torch.save({**state, "0.weight": torch.full((8, 6), wrong)}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"'0.weight' is not dense, real and finite"):
+        run(scenario(tmp_path / "weights.pt"), out=tmp_path / "run")
+
+
+def test_the_command_says_what_was_drawn(tmp_path: Path) -> None:
+    torch.save(initial_state(network(classes=1000), seed=1), tmp_path / "weights.pt")
+    file = tmp_path / "scenario.yaml"
+    file.write_text(json.dumps(scenario(tmp_path / "weights.pt").to_document()))
+    said = CliRunner().invoke(app, ["run", str(file), "--out", str(tmp_path / "run")])
+    assert "but for 2 tensors that were drawn" in said.output
 
 
 def test_timing_only_does_not_read_it(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"nothing that could be read")
     folder = run(scenario(tmp_path / "weights.pt"), out=tmp_path / "run", timing_only=True)
     assert (read_tables(folder)["computations"]["input_model_ids"] == "saved").any()
+    assert "weights_drawn" not in manifest(folder)  # nobody knows

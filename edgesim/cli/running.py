@@ -339,6 +339,10 @@ def _show(folder: Path) -> None:
     if "sample_bytes" in facts:
         sample, weights = bytes_text(facts["sample_bytes"]), bytes_text(facts["weight_bytes"])
         typer.echo(f"\nOn the wire a raw sample weighs {sample}, the model {weights}.")
+    if "weights_drawn" in facts:
+        drawn = facts["weights_drawn"]
+        lacking = f"but for {len(drawn)} tensors that were drawn: {', '.join(drawn[:4])}" if drawn else "all of them"
+        typer.echo(f"\nPretraining began with the weights of the file, {lacking}{', ...' if len(drawn) > 4 else ''}.")
     if "computing" in facts:
         computing = facts["computing"]
         where = "in this process" if computing["executor"] == "inline" else f"in {computing['workers']} processes"

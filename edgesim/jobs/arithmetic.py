@@ -76,9 +76,9 @@ def initialise(*, architecture: Architecture, seed: int) -> State:
 def start_from(drawn: State, *, saved: SavedWeights) -> State:
     """Put saved weights into a network: those of a tensor's name and shape; the others stay as they were drawn."""
     found = saved.read()
+    taken = {name for name, tensor in drawn.items() if name in found and found[name].shape == tensor.shape}
     return {
-        name: found[name].to(tensor.dtype) if name in found and found[name].shape == tensor.shape else tensor
-        for name, tensor in drawn.items()
+        name: found[name].to(tensor.dtype).contiguous() if name in taken else tensor for name, tensor in drawn.items()
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,8 +82,10 @@ class Architecture:
 
     @property
     def stream_name(self) -> str:
-        """What random streams of a network are named by: the key without the hash, so that an edit of a factory's code
-        that leaves its networks as they are leaves their draws as they are."""
+        """What random streams of a network are named by: the key without hashes of code, its own or in its options.
+
+        An edit of a factory's code that leaves its networks as they are leaves their draws as they are.
+        """
         return _stream_name(self)
 
     def __str__(self) -> str:
@@ -90,15 +93,19 @@ class Architecture:
         return f"{self.name}({given})" if given else self.name
 
 
+_HASH = re.compile("@[0-9a-f]{32}")
+"""How a hash of code stands in a key."""
+
+
 @lru_cache(maxsize=1024)
 def _stream_name(architecture: Architecture) -> str:
-    options = json.dumps(dict(architecture.options))
-    return f"{architecture.name}{options}{architecture.input_shape}->{architecture.classes}"
+    return _HASH.sub("", _key(architecture))
 
 
 @lru_cache(maxsize=1024)
 def _key(architecture: Architecture) -> str:
-    name, text = architecture.name, _stream_name(architecture)
+    name = architecture.name
+    text = f"{name}{json.dumps(dict(architecture.options))}{architecture.input_shape}->{architecture.classes}"
     if facts.source_of(name) == "factory":
         text += f"@{source_digest(name.partition('.')[0].partition(':')[0])}"
     return text

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .payload import TensorSpec
 
-_WRAPPERS = ("state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Under which key checkpoints keep their weights, where these are not all that is in the file."""
 
 
@@ -27,8 +27,8 @@ class SavedWeights:
     Parameters
     ----------
     path
-        ``.safetensors``, or what ``torch.save`` makes of a state dict or of a dict that has one as ``state_dict`` or
-        ``model``. Read without running any code that the file may hold.
+        ``.safetensors``, or what ``torch.save`` makes of a state dict or of a dict that has one as ``state_dict``,
+        ``model_state_dict`` or ``model``. Read without running any code that the file may hold.
     digest
         Hash of its bytes.
     """
@@ -50,7 +50,7 @@ class SavedWeights:
             status = file.stat()
             return SavedWeights(str(path), _digest(file, status.st_mtime_ns, status.st_size))
         except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+            raise UserError(f"pretrain.weights: {path} cannot be read: {error.strerror or error}") from None
 
     @property
     def key(self) -> str:
@@ -63,17 +63,22 @@ class SavedWeights:
         Raises
         ------
         UserError
-            It has changed, or holds something else than tensors by name.
+            It has changed, or holds something else than tensors by name, or some that are not dense, real and finite.
         """
+        import torch
+
         if SavedWeights.of(self.path).digest != self.digest:
-            raise UserError(f"{self.path} was changed while it was in use")
+            raise UserError(f"pretrain.weights: {self.path} was changed while it was in use")
         try:
             found = _load(self.path)
         except Exception as error:  # whatever PyTorch and safetensors make of a file that is none of theirs
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"{self.path} holds no weights: {why}") from None
+            raise UserError(f"pretrain.weights: {self.path} holds no weights: {why}") from None
         if not found:
-            raise UserError(f"{self.path} holds no weights: no tensors by name")
+            raise UserError(f"pretrain.weights: {self.path} holds no weights: no tensors by name")
+        for name, tensor in found.items():
+            if tensor.layout != torch.strided or tensor.is_complex() or not tensor.isfinite().all():
+                raise UserError(f"pretrain.weights: {self.path}: {name!r} is not dense, real and finite throughout")
         return found
 
     def missing(self, wanted: Sequence[TensorSpec]) -> tuple[str, ...]:
@@ -88,8 +93,8 @@ class SavedWeights:
         lacking = [spec.name for spec in wanted if spec.name not in found or found[spec.name].shape != spec.shape]
         if all(spec.name in lacking for spec in wanted if spec.shape):
             raise UserError(
-                f"{self.path} does not fit the model: no tensor has a name and shape of the network's "
-                f"(the network's begin with {wanted[0].name!r}, the file's with {next(iter(found))!r})"
+                f"pretrain.weights: {self.path} does not fit the model: no tensor has a name and shape of the "
+                f"network's (the network's begin with {wanted[0].name!r}, the file's with {next(iter(found))!r})"
             )
         return tuple(lacking)
 
@@ -115,4 +120,4 @@ def _load(path: str) -> dict[str, Tensor]:
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict):
         return {}
-    return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}
+    return {name: tensor.detach() for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}

@@ -113,8 +113,8 @@ class Pretrain(Spec):
 
     weights: FilePath | None = Field(
         default=None,
-        description="A file of weights to start from: PyTorch's (.pt, .pth) or .safetensors. Tensors that it does not "
-        "have in the network's shape, the last layer's for instance, are drawn.",
+        description="A file of weights to start from, looked for beside the scenario: PyTorch's (.pt, .pth) or "
+        ".safetensors. Tensors that it does not have in the network's shape, the last layer's for instance, are drawn.",
         examples=["~/.cache/torch/hub/checkpoints/mobilenet_v2-7ebf99e0.pth"],
     )
     epochs: WholeNumber = Field(default=10, description="Passes over the proxy data.")
