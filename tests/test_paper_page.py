@@ -116,6 +116,25 @@ def test_who_never_gets_half_of_eclms_gain_needs_more_than_it_has_sent(tmp_path:
     assert "to half of ECLM's gain at least 3.00 times in each cell and seed" in written
 
 
+def test_where_eclm_is_half_way_at_the_start_nobody_is_compared_with_it(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    for seed in (0, 1, 2):
+        run = WrittenRun(
+            tmp_path / "small" / "even" / "all" / f"seed-{seed}",
+            horizon_s=300,
+            learners=["no_adaptation", "fedavg", "eclm"],
+            seeds=[seed],
+        )
+        for device in ("a", "b"):
+            run["no_adaptation", seed].accuracy(device, 0, 60)
+        _fedavg(run["fedavg", seed], (60, 78, 80))
+        _eclm(run["eclm", seed], 72)  # from 70 on: half way between 60 and 72 at once
+        _close(run)
+    written = page(tmp_path, {"pictures": STEP, "even": STEP})
+    assert "| `fedavg` | 2.00, 2.00, 2.00 | n/a, n/a, n/a |" in written
+    assert "to half of ECLM's gain at least 3.00 times in each cell and seed" in written
+
+
 def test_a_method_that_never_gets_better_has_no_ratio_of_bytes(tmp_path: Path) -> None:
     _step(tmp_path, "pictures", (70, 65, 60))
     written = page(tmp_path, {"pictures": STEP})

@@ -83,6 +83,7 @@ def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
 def mean_ratios(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
     """How many times ECLM's bytes the others need, on average over the cells with images; empty without any."""
     images = [(name, cell, compare(run)) for name, cell, run in cells if _reads_images(run)]
+    halfway = [compare_halfway(run) for _, _, run in cells if _reads_images(run) and "no_adaptation" in run.learners]
     said = []
     for learner, title in (("fedavg", "FedAvg"), ("heterofl", "HeteroFL")):
         of_cells = {name: found.ratio(learner) for name, _, found in images if learner in found.spent}
@@ -93,13 +94,13 @@ def mean_ratios(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
             float(cell["paper_bytes"][learner]) for _, cell, _ in images if learner in cell.get("paper_bytes", {})
         ]
         whole = np.mean([found.total_ratio(learner) for _, _, found in images if learner in found.spent])
-        least = min(min(compare_halfway(run).at_least(learner)) for _, _, run in cells if _reads_images(run))
+        least = [times for one in halfway if learner in one.spent for times in one.at_least(learner) if times > 0]
         mean = f"{np.mean(list(known.values())):.2f}" if known else "n/a"
         without = [f"`{name}`" for name in of_cells if name not in known]
         said.append(
             f"{title} needs {mean} times ECLM's bytes to the common target, mean over the cells with images"
             + (f" without {', '.join(without)}, where there is no ratio" if without else "")
-            + f"; to half of ECLM's gain at least {least:.2f} times in each cell and seed"
+            + (f"; to half of ECLM's gain at least {min(least):.2f} times in each cell and seed" if least else "")
             + f"; in whole runs of equally many rounds {whole:.2f} times"
             + (f" (the paper in these cells: {np.mean(theirs):.2f})." if theirs else ".")
         )

@@ -71,10 +71,15 @@ class Comparison:
         return float(np.nanmean(ratios)) if np.isfinite(ratios).any() else math.nan
 
     def at_least(self, method: str) -> list[float]:
-        """How many times ECLM's bytes until the target, a number a seed; by its end for who never got there."""
+        """How many times ECLM's bytes until the target, a number a seed; by its end for who never got there.
+
+        NaN where ECLM was there at time 0, or never got there itself.
+        """
         mine, eclm = self.spent[method], self.spent["eclm"]
         spent = [min(pair) for pair in zip(mine.to_target_bytes, mine.total_bytes, strict=True)]
-        return [one / its for one, its in zip(spent, eclm.to_target_bytes, strict=True)]
+        return [
+            one / its if 0 < its < math.inf else math.nan for one, its in zip(spent, eclm.to_target_bytes, strict=True)
+        ]
 
     def total_ratio(self, method: str) -> float:
         """How many times ECLM's bytes in the whole run, in which all had equally many rounds."""
@@ -174,7 +179,9 @@ def _levels(found: Comparison) -> str:
 
 
 def _signed(signs: Sequence[str], values: Sequence[float]) -> str:
-    return ", ".join(f"{sign}{value:.2f}" for sign, value in zip(signs, values, strict=False))
+    return ", ".join(
+        "n/a" if math.isnan(value) else f"{sign}{value:.2f}" for sign, value in zip(signs, values, strict=False)
+    )
 
 
 def _of_rounds(transfers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -94,7 +94,8 @@ class _Task:
 def _play(task: _Task) -> Outcome:
     """Run one point; called in a worker process."""
     try:
-        os.chdir(task.from_folder)
+        if os.path.isdir(task.from_folder):  # not where a cluster's node has no such folder
+            os.chdir(task.from_folder)
         _run_or_resume(task)
     except Exception as error:  # a point that fails must not end the others
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +155,7 @@ def _task(plan: Plan, planned: Planned, cache: bool) -> _Task:
     ready = planned.ready
     return _Task(
         planned.name,
-        planned.folder,
+        planned.folder.absolute(),
         ready.scenario,
         ready.seeds,
         plan.timing_only,
