@@ -7,8 +7,10 @@ and averages, trainings and evaluations side by side read the stack. Everybody e
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
@@ -133,14 +135,40 @@ def side_by_side(states: Sequence[Weights], names: Sequence[str], *, own: bool =
         count = len(states)
         stacks = [tensor.expand(count, *tensor.shape) for tensor in [first[name] for name in names]]
         return [tensor.clone(memory_format=torch.contiguous_format) for tensor in stacks] if own else stacks
-    stack = common_stack(states)
-    if stack is None:
+    pieces = list(_pieces(states))
+    if len(pieces) == len(states):
         return [torch.stack([state[name] for state in states]) for name in names]
-    places = [state.place for state in states if type(state) is Member]
-    if places == list(range(stack.size)):
-        return [stack.tensors[name].clone() if own else stack.tensors[name] for name in names]
-    chosen = torch.tensor(places)
-    return [stack.tensors[name].index_select(0, chosen) for name in names]
+    if len(pieces) > 1:
+        return [torch.cat([piece(name) for piece in pieces]) for name in names]
+    whole = [pieces[0](name) for name in names]
+    return [tensor.clone() for tensor in whole] if own else whole
+
+
+def _pieces(states: Sequence[Weights]) -> Iterator[Callable[[str], Tensor]]:
+    """What gives the tensors of neighbours, (network, ...): together, where they are neighbours in one stack too."""
+    for _, neighbours in groupby(enumerate(states), _stack_and_offset):
+        first, *others = [state for _, state in neighbours]
+        if type(first) is Member and first.stack is not None:
+            yield partial(_part, first.stack.tensors, first.place, 1 + len(others))
+        else:
+            for state in (first, *others):
+                yield partial(_one, state)
+
+
+def _stack_and_offset(numbered: tuple[int, Weights]) -> tuple[int, int]:
+    """Equal for neighbours that are neighbours in a stack too."""
+    number, state = numbered
+    if type(state) is Member and state.stack is not None:
+        return id(state.stack), state.place - number
+    return 0, number
+
+
+def _part(tensors: Mapping[str, Tensor], first: int, count: int, name: str) -> Tensor:
+    return tensors[name].narrow(0, first, count)
+
+
+def _one(state: Weights, name: str) -> Tensor:
+    return state[name].unsqueeze(0)
 
 
 def one_by_one(states: Sequence[Weights], names: Sequence[str]) -> list[list[Tensor]]:
