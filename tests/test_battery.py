@@ -199,6 +199,25 @@ def test_an_overhead_of_a_step_draws_the_power_of_computing() -> None:
     assert log == [pytest.approx(30.0)]  # 3 W from the start, in FLOPs and in overhead
 
 
+def test_transfers_that_end_together_give_nothing_back_to_a_full_battery() -> None:
+    def script(log: list[Any], world: World) -> Generator[Event, Any, None]:
+        device = world.devices[0]
+        uploads = [device.upload(edgesim.Message(30_000)) for _ in range(3)]  # 333 B/s each, all until 90 s
+        yield device.train(world.initial, epochs=1000)  # ends long before: the battery looks at the bytes then
+        log.extend((yield world.gather(uploads)))
+        log.append(world.now)
+
+    power = {"idle": "1 W", "compute": "1 W", "radio": "1 W", "per_byte": "1 mJ/B"}  # 4 W at most, of 9 W offered
+    device = {**DEVICE, "power": power, "battery": {"capacity": "1 kJ", "charging": "9 W"}}
+    log, tables = play(script, tiny_scenario(devices=[device], drifts=[], horizon="2 min"))
+    assert log[-1] == pytest.approx(90.0)
+    battery = tables["battery"]
+    assert battery["charged_j"].is_monotonic_increasing
+    assert battery["level_j"].tolist() == pytest.approx([1000.0] * len(battery))
+    assert battery["charged_j"].tolist() == pytest.approx(battery["spent_j"].tolist())
+    assert battery["spent_j"].iloc[-1] == pytest.approx(tables["energy"]["total_j"].iloc[0])
+
+
 def test_a_charged_battery_brings_the_device_back_unless_the_schedule_keeps_it_away() -> None:
     def script(log: list[Any], world: World) -> Generator[Event, Any, None]:
         device = world.devices[0]

@@ -77,6 +77,40 @@ def test_nothing_to_send_takes_the_latency_only(wire: Wire) -> None:
     assert wire.play() == [(0, "instant"), (3, "empty"), (4, "local")]
 
 
+@pytest.mark.parametrize("ingress", [math.inf, 3.0])  # by themselves, and in a pool
+def test_of_transfers_that_end_together_the_first_to_be_told_finds_the_others_there(wire: Wire, ingress: float) -> None:
+    seen: list[list[float]] = []
+
+    class Curious(Transfer):
+        def delivered(self) -> None:
+            seen.append([transfer.sent_bytes for transfer in transfers])
+            super().delivered()
+
+    up, shared, other = wire.links(up=4, shared=ingress, other=4)
+    wire.send("other", 1000, other, shared)  # what makes a narrow link a bottleneck
+    transfers = [Curious(wire.network, (up, shared), 30.0, 0.0) for _ in range(2)]
+    for transfer in transfers:
+        wire.network.start(transfer)
+    wire.play()
+    assert seen == [[30.0, 30.0]] * 2
+
+
+def test_a_transfer_stopped_as_another_ends_at_its_own_last_instant_is_not_delivered(wire: Wire) -> None:
+    delivered: list[int] = []
+
+    class Rival(Transfer):
+        def delivered(self) -> None:
+            delivered.append(transfers.index(self))
+            assert transfers[1].stop() == 30.0
+
+    (up,) = wire.links(up=4)
+    transfers = [Rival(wire.network, (up,), 30.0, 0.0) for _ in range(2)]
+    for transfer in transfers:
+        wire.network.start(transfer)
+    wire.play()
+    assert delivered == [0]
+
+
 def test_an_unlimited_link_is_never_a_bottleneck(wire: Wire) -> None:
     backbone, slow = wire.links(backbone=math.inf, slow=5)
     wire.send("a", 10, backbone, slow)

@@ -54,6 +54,38 @@ def test_a_job_follows_the_speed_through_an_outage() -> None:
     assert job.value == Computed(0, 13, 60, share_s=13)
 
 
+def test_of_jobs_that_end_together_the_first_to_be_told_finds_the_others_done() -> None:
+    env, seen = Environment(), []
+
+    class Curious(Computation):
+        def finished(self) -> None:
+            seen.append([(job.done_flops, job.share_s) for job in jobs])
+            super().finished()
+
+    processor = Processor(env, 10.0)
+    jobs = [Curious(env, 50.0) for _ in range(2)]
+    for job in jobs:
+        processor.start(job)
+    env.run()
+    assert seen == [[(50.0, 5.0), (50.0, 5.0)]] * 2
+
+
+def test_a_job_stopped_as_another_ends_at_its_own_last_instant_is_not_finished() -> None:
+    env, finished = Environment(), []
+
+    class Rival(Computation):
+        def finished(self) -> None:
+            finished.append(jobs.index(self))
+            jobs[1].stop()
+
+    processor = Processor(env, 10.0)
+    jobs = [Rival(env, 50.0) for _ in range(2)]
+    for job in jobs:
+        processor.start(job)
+    env.run()
+    assert finished == [0]
+
+
 def test_a_job_that_ends_as_the_speed_drops_to_zero_has_ended() -> None:
     jobs = play(Signal.steps([0, 7], [3, 0]), [(0, 7), (0, 7), (0, 7)])
     assert [job.value.end_s for job in jobs] == [7, 7, 7]

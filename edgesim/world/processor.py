@@ -87,11 +87,6 @@ class Computation(Event):
             self._left = min(self.flops, self._queue.remove(self))
         return self.flops - self._left
 
-    def _end(self) -> None:
-        self._left = 0.0
-        self._share_s = self._queue.shared_s - self._share_from_s
-        self.finished()
-
     def _end_of_nothing(self, _: Event) -> None:
         if not self.stopped:
             self.finished()
@@ -156,5 +151,9 @@ class Processor:
 
 
 def _end(jobs: list[Computation]) -> None:
+    for job in jobs:  # all of them before anybody is told: who is told of one may ask for the others
+        job._left = 0.0
+        job._share_s = job._queue.shared_s - job._share_from_s
     for job in jobs:
-        job._end()
+        if not job.stopped:
+            job.finished()

@@ -184,13 +184,10 @@ class Network:
             assert route.pool is not None
             route.pool.add(self._regroup(route, transfer), transfer, transfer.left)
 
-    def _deliver(self, transfer: Transfer) -> None:
-        transfer.left = 0.0
-        transfer.delivered()
-
     def _deliver_at_once(self, transfer: Transfer) -> None:
         if not transfer.stopped:
-            self._deliver(transfer)
+            transfer.left = 0.0
+            transfer.delivered()
 
     def _finish(self, transfers: list[Transfer]) -> None:
         """All their bytes have arrived; they are in no queue any more."""
@@ -208,13 +205,19 @@ class Network:
                     self._regroup(route)
             return
         routes: dict[Route, None] = {}  # looked at once all have left: a route may be served differently then
-        for transfer in transfers:
+        there = [
+            transfer for transfer in transfers if transfer.route is not None
+        ]  # others were stopped at this instant
+        for transfer in there:  # all of them before anybody is told: who is told of one may ask for the others
             route = transfer.route
-            if route is not None:  # else it was stopped at this very instant
-                transfer.route = None
-                del route.transfers[transfer]
-                routes[route] = None
-                self._deliver(transfer)
+            assert route is not None
+            transfer.route = None
+            transfer.left = 0.0
+            del route.transfers[transfer]
+            routes[route] = None
+        for transfer in there:
+            if not transfer.stopped:
+                transfer.delivered()
         for route in routes:
             self._thin_out(route)
 
