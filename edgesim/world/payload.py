@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -115,10 +116,14 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """A control message: what it holds, and its size on the wire (``size_bytes``, at least 0)."""
+    """A control message: what it holds, and its size on the wire (``size_bytes``, finite and at least 0)."""
 
     size_bytes: int
     content: object = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.size_bytes < math.inf:
+            raise ValueError(f"a size is finite and at least 0 bytes, found {self.size_bytes!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

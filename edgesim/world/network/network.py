@@ -108,8 +108,6 @@ class Network:
             Anything else, or a link of another network.
         """
         path = tuple(links)
-        if not 0.0 <= size_bytes < math.inf:
-            raise ValueError(f"a size is finite and at least 0 bytes, found {size_bytes!r}")
         if not 0.0 <= latency_s < math.inf:
             raise ValueError(f"a latency is finite and at least 0 s, found {latency_s!r}")
         for link in path:
@@ -122,7 +120,16 @@ class Network:
         return transfer
 
     def start(self, transfer: Transfer) -> None:
-        """Start a transfer that has just been made, whose path, size and latency are as :meth:`transfer` asks."""
+        """Start a transfer that has just been made, whose path and latency are as :meth:`transfer` asks.
+
+        Raises
+        ------
+        ValueError
+            Its size is not finite, or below 0.
+        """
+        size_bytes = transfer.size_bytes
+        if not 0.0 <= size_bytes < math.inf:
+            raise ValueError(f"a size is finite and at least 0 bytes, found {size_bytes!r}")
         if transfer.latency_s:
             Alarm(self.env, self.env._now + transfer.latency_s, COMPLETION, lambda _: self._begin(transfer))
         else:

@@ -1,0 +1,62 @@
+"""What a device's radio sends: sizes that can be, and what of a bundle has been sent when it is cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from edgesim.errors import Disconnected
+from edgesim.world.energy import EnergyMeter
+from edgesim.world.network import Network
+from edgesim.world.payload import Bundle, Message
+from edgesim.world.priorities import ENVIRONMENT, LEARNER
+from edgesim.world.radio import Radio, Shipment
+from edgesim.world.recorder import Recorder
+from edgesim.world.schedule import Clock, call_at
+from edgesim.world.verbs import Verb
+
+
+class Rows:
+    """Takes the rows of transfers."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, float, str, str]] = []
+
+    def transfer(
+        self, shipment: Shipment, start_s: float, sent_bytes: float, status: str, cause: str, energy_j: float | None
+    ) -> None:
+        self.rows.append((shipment.transfer_id, sent_bytes, status, cause))
+
+
+class Air:
+    """A radio on a link of 2 bytes a second."""
+
+    def __init__(self) -> None:
+        self.env = Clock()
+        network, self.log = Network(self.env), Rows()
+        self.radio = Radio(self.env, network, EnergyMeter(None), cast(Recorder, self.log))
+        self.up = network.link("up", 2.0)
+
+    def send(self, *sizes: float) -> Verb[Any]:
+        shipments = [
+            Shipment(f"up/{number}", "camera", "cloud", "up", "control", cast(int, size))
+            for number, size in enumerate(sizes)
+        ]
+        return self.radio.carry(Bundle(()), shipments, (self.up,), 0.0, None)
+
+    def at(self, time_s: float, act: Callable[[], object], priority: int = LEARNER) -> None:
+        call_at(self.env, time_s, priority, lambda: act() and None)
+
+
+@pytest.mark.parametrize("size", [-5, math.nan, math.inf])
+def test_a_size_that_cannot_be_is_refused_where_it_is_said_and_where_it_would_flow(size: float) -> None:
+    with pytest.raises(ValueError, match="a size is finite and at least 0 bytes, found"):
+        Message(cast(int, size))
+    air = Air()
+    with pytest.raises(ValueError, match="a size is finite and at least 0 bytes, found"):
+        air.send(size)
+    air.radio.close()
+    assert air.log.rows == []
