@@ -60,3 +60,42 @@ def test_a_size_that_cannot_be_is_refused_where_it_is_said_and_where_it_would_fl
         air.send(size)
     air.radio.close()
     assert air.log.rows == []
+
+
+def test_a_bundle_cancelled_twice_at_one_instant_tells_once_what_was_sent() -> None:
+    air = Air()
+    bundle = air.send(100, 100)
+    air.at(10.0, bundle.cancel)
+    air.at(10.0, bundle.cancel)
+    air.env.run()
+    assert air.log.rows == [("up/0", 20.0, "cut", "cancelled")]
+    assert isinstance(bundle.value, Disconnected)
+    assert bundle.value.args == (20, 100)
+
+
+def test_a_bundle_cut_by_its_device_and_cancelled_at_that_instant_tells_what_was_sent() -> None:
+    air = Air()
+    bundle = air.send(100, 100)
+    air.at(10.0, lambda: (air.radio.cut_all("left"), bundle.cancel()), ENVIRONMENT)
+    air.env.run()
+    assert air.log.rows == [("up/0", 20.0, "cut", "left")]
+    assert isinstance(bundle.value, Disconnected)
+    assert bundle.value.args == (20, 100)
+
+
+def test_a_bundle_cancelled_between_two_parts_sends_no_more_and_one_that_is_there_stays() -> None:
+    for sizes, outcome in (((100, 60), Disconnected), ((100,), Bundle), ((40, 60), Bundle)):
+        air = Air()
+        bundle = air.send(*sizes)
+        delivered = air.log.transfer
+
+        def cancel_at_the_end(*row: Any, air: Air = air, bundle: Verb[Any] = bundle, then: Any = delivered) -> None:
+            then(*row)
+            if air.env.now == 50.0:
+                air.at(50.0, bundle.cancel, ENVIRONMENT)  # before anybody hears that the part has arrived
+
+        air.log.transfer = cancel_at_the_end  # type: ignore[method-assign]  # to act at an instant within an instant
+        air.env.run()
+        assert isinstance(bundle.value, outcome)
+        assert [row[1:] for row in air.log.rows] == [(s, "delivered", "") for s in sizes][: len(air.log.rows)]
+        assert len(air.log.rows) == (1 if outcome is Disconnected else len(sizes))

@@ -136,11 +136,14 @@ class Convoy(Verb[Any]):
         self._under_way = self._next(latency_s)
 
     def abort(self, cause: str) -> None:
-        """See ``Verb``."""
-        if self._under_way.triggered:  # between two shipments
+        """See ``Verb``; what has arrived as a whole stays so."""
+        under_way = self._under_way
+        if under_way._value is PENDING:
+            under_way.abort(cause)
+        if not under_way.ok:  # by now, or cut at this very instant
+            self.fail(under_way._value)
+        elif self._waiting:  # between two shipments
             self.fail(Disconnected(0, sum(shipment.size_bytes for shipment in self._waiting)))
-        else:
-            self._under_way.abort(cause)
 
     def _next(self, latency_s: float) -> Carriage:
         carriage = self._send(self._waiting.pop(0), latency_s)
