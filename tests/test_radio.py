@@ -99,3 +99,10 @@ def test_a_bundle_cancelled_between_two_parts_sends_no_more_and_one_that_is_ther
         assert isinstance(bundle.value, outcome)
         assert [row[1:] for row in air.log.rows] == [(s, "delivered", "") for s in sizes][: len(air.log.rows)]
         assert len(air.log.rows) == (1 if outcome is Disconnected else len(sizes))
+
+
+def test_an_empty_bundle_arrives_at_once() -> None:
+    air = Air()
+    empty = air.send()
+    assert isinstance(air.env.run(empty), Bundle)
+    assert (air.env.now, air.log.rows) == (0.0, [])

@@ -107,12 +107,14 @@ class Carriage(Verb[Any], Transfer):
 class Convoy(Verb[Any]):
     """A verb that sends shipments one after the other over one connection: the latency is paid once.
 
+    Without shipments there is no connection, and it is over at once.
+
     Parameters
     ----------
     env
         The SimPy environment.
     shipments
-        At least one.
+        In their order.
     send
         Sends one of them, after a latency.
     latency_s
@@ -133,7 +135,10 @@ class Convoy(Verb[Any]):
         self._send = send
         self._payload = payload
         self._receive = receive
-        self._under_way = self._next(latency_s)
+        if shipments:
+            self._under_way = self._next(latency_s)
+        else:
+            self._arrive()
 
     def abort(self, cause: str) -> None:
         """See ``Verb``; what has arrived as a whole stays so."""
@@ -158,7 +163,10 @@ class Convoy(Verb[Any]):
         elif self._waiting:
             self._under_way = self._next(0.0)
         else:
-            self.give(self._payload if self._receive is None else self._receive(self._payload))
+            self._arrive()
+
+    def _arrive(self) -> None:
+        self.give(self._payload if self._receive is None else self._receive(self._payload))
 
 
 class Radio:
