@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from .tables import TableWriter, WorldTables
     from .world import Environment, World
 
-JOBS_PER_PART = 512
-"""After so many jobs of the work plane, what is known is computed and written: the frontier moves ..."""
+JOBS_PER_FLUSH = 512
+"""After so many jobs of the work plane, those that wait are computed. Wall time has no say in which: one that waits
+longer may not be wanted any more."""
 
 SECONDS_PER_PART = 0.5
-"""... but not more often than this, in wall time: writing a part takes milliseconds, whatever is in it."""
+"""What is known then is written, and the frontier moves, but not more often than this, in wall time: writing a part
+takes milliseconds, whatever is in it."""
 
 EVENTS_PER_LOOK = 64
 """SimPy events between two looks at the number of jobs."""
@@ -117,14 +119,16 @@ class Stage:
     def _drive(self, world: World, learner: Learner, tables: WorldTables) -> None:
         env, horizon_s = world.env, world.horizon_s
         env.process(learner.run(world))
-        plane, written, written_at = self.plane, self.plane.done, time.monotonic()
+        plane, settled, written_at = self.plane, self.plane.done, time.monotonic()
         if self.reporter is not None:
             self.reporter.begin(world, plane)
         while env.advance(horizon_s, EVENTS_PER_LOOK):
-            jobs = plane.done + plane.pending - written
-            if jobs >= JOBS_PER_PART and time.monotonic() - written_at >= SECONDS_PER_PART:
-                tables.cut(env.now)
-                written, written_at = plane.done, time.monotonic()
+            if plane.done + plane.pending - settled >= JOBS_PER_FLUSH:
+                plane.flush()
+                settled = plane.done
+                if time.monotonic() - written_at >= SECONDS_PER_PART:
+                    tables.cut(env.now)
+                    written_at = time.monotonic()
             if self.reporter is not None:
                 self.reporter.tick()
         env.jump(horizon_s)

@@ -51,7 +51,8 @@ Read = Callable[[Any], Sequence[Cell]]
 _PLAIN = (str, float, int, bool, type(None))
 
 ROWS_PER_PART = 65_536
-"""Rows of one world, over all tables, that are held in memory before a part is cut: about 30 MB."""
+"""Rows of one world, over all tables, that are held in memory before a part is cut: about 30 MB. Cutting computes what
+is deferred, so it comes after every so many rows, whether or not the clock had parts cut in between."""
 
 ROWS_PER_GROUP = 131_072
 """Rows per Parquet row group, whatever the parts were: a closed table's bytes depend on its rows only."""
@@ -211,6 +212,7 @@ class WorldTables:
             append_number(sequence)
             if sequence >= self._cut_at:
                 self.cut()
+                self._cut_at = sequence + self.rows_per_part
 
         listener = self._listeners.get(name)
         if listener is None:
@@ -268,7 +270,6 @@ class WorldTables:
         if full:
             with self.watch.on("io"):
                 self._write({name: self._from_rows(TABLES[name], rows) for name, rows in full.items()})
-            self._cut_at += sum(len(rows) for rows in full.values())
             for name, rows in full.items():
                 rows.clear()
                 self._numbers[name].clear()

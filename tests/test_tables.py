@@ -175,6 +175,22 @@ def test_parts_are_cut_by_the_rows_of_all_tables_together(tmp_path: Path) -> Non
     assert len(read_table(tmp_path, "availability")) + len(read_table(tmp_path, "energy")) == 8
 
 
+def test_parts_cut_in_between_do_not_move_the_rows_after_which_one_is_cut(tmp_path: Path) -> None:
+    now = 0.0
+    world = TableWriter(tmp_path, rows_per_part=4).world("x", False, 0, clock=lambda: now)
+    frontiers = []
+    for i in range(10):
+        if i == 2:
+            world.cut(1.5)
+        now = float(i)
+        world.add("availability", **{**START, "time_s": now})  # type: ignore[arg-type]
+        frontiers.append(world.frontier_s)
+    assert frontiers == [0.0, 0.0, 1.5, 3.0, 3.0, 3.0, 3.0, 7.0, 7.0, 7.0]
+    world.close()
+    with pytest.raises(ValueError, match="closed"):
+        world.add("availability", **START)  # type: ignore[arg-type]
+
+
 def test_deferred_cells_are_computed_when_the_part_is_cut_and_not_before(tmp_path: Path) -> None:
     world = TableWriter(tmp_path).world("x", False, 0)
     evaluated = world.adder("accuracy", read=cells)
