@@ -43,7 +43,7 @@ class Computation(Event):
     env
         The SimPy environment.
     flops
-        Its work.
+        Its work, finite and at least 0.
 
     Attributes
     ----------
@@ -51,6 +51,11 @@ class Computation(Event):
         Its work.
     start_s
         When it was made, which is when it is started.
+
+    Raises
+    ------
+    ValueError
+        There is no such work.
     """
 
     entry: Entry | None = None  # its place in the processor's queue, while it runs
@@ -60,6 +65,8 @@ class Computation(Event):
     _share_s = 0.0
 
     def __init__(self, env: Environment, flops: float) -> None:
+        if not 0.0 <= flops < math.inf:
+            raise ValueError(f"work is finite and at least 0 FLOP, found {flops!r}")
         self.env = env
         self.callbacks = []
         self.flops = self._left = flops
@@ -132,16 +139,8 @@ class Processor:
         return job
 
     def start(self, job: Computation) -> None:
-        """Start a job that has just been made, whose work is finite and at least 0.
-
-        Raises
-        ------
-        ValueError
-            It is not.
-        """
+        """Start a job that has just been made."""
         flops, queue = job.flops, self._queue
-        if not 0.0 <= flops < math.inf:
-            raise ValueError(f"work is finite and at least 0 FLOP, found {flops!r}")
         job._queue = queue
         if flops:
             queue.add(job, flops)

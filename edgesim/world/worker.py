@@ -78,16 +78,19 @@ class Job(Verb[Any], Computation):
         What it costs.
     value
         What the verb gives.
+
+    Attributes
+    ----------
     available_bytes
-        Memory that was free when it was started.
+        Memory that was free when it was started, or refused.
     """
 
+    available_bytes: int
     computed_s: float | None = None  # when its work was done, from when on its overhead runs
 
-    def __init__(self, worker: Worker, work: Work, value: object, available_bytes: int) -> None:
+    def __init__(self, worker: Worker, work: Work, value: object) -> None:
         Computation.__init__(self, worker.env, work.flops)
         self.work = work
-        self.available_bytes = available_bytes
         self._worker = worker
         self._result: object = value
 
@@ -169,19 +172,21 @@ class Worker:
 
         Raises
         ------
+        ValueError
+            At once: its work is not finite, or below 0. Nothing is taken, and there is no row.
         OutOfMemory
             As the value of the failed verb: it does not fit at the start.
         Killed
             As the value of the failed verb: the node is away, or leaves, or its memory shrinks, or it is cancelled.
         """
+        job = Job(self, work, value)
         if self.away_cause:
-            return self._refused(work, "killed", self.away_cause, Killed(self.away_cause, 0.0, work.flops))
+            return self._refused(job, "killed", self.away_cause, Killed(self.away_cause, 0.0, work.flops))
         try:
-            free_bytes = self.memory.reserve(work.job_id, work.memory_bytes)
+            job.available_bytes = self.memory.reserve(work.job_id, work.memory_bytes)
         except OutOfMemory as refusal:
             self._recorder.memory(self._node, "refused", work, self.memory)
-            return self._refused(work, "out_of_memory", "memory", refusal)
-        job = Job(self, work, value, free_bytes)
+            return self._refused(job, "out_of_memory", "memory", refusal)
         self._recorder.memory(self._node, "start", work, self.memory)
         self._running[work.job_id] = job
         self.processor.start(job)
@@ -223,10 +228,11 @@ class Worker:
             self._node, work, job.start_s, job.done_flops, job.available_bytes, busy_s, energy_j, status, cause
         )
 
-    def _refused(self, work: Work, status: str, cause: str, failure: VerbFailure) -> Verb[Any]:
-        """A job that is not started."""
-        job = Job(self, work, None, self.memory.free_bytes)
-        self._recorder.computation(self._node, work, job.start_s, 0.0, job.available_bytes, 0.0, 0.0, status, cause)
+    def _refused(self, job: Job, status: str, cause: str, failure: VerbFailure) -> Verb[Any]:
+        """End a job that is not started."""
+        job.available_bytes = free_bytes = self.memory.free_bytes
+        job._result = None
+        self._recorder.computation(self._node, job.work, job.start_s, 0.0, free_bytes, 0.0, 0.0, status, cause)
         job.fail(failure)
         return job
 
