@@ -137,6 +137,7 @@ def test_a_job_that_diverges_stops_where_it_would_alone_and_leaves_its_companion
     assert (stopped.diverged, stopped.steps, isnan(stopped.loss)) == (True, alone.steps, True)
     for name, tensor in alone.state.items():
         torch.testing.assert_close(stopped.state[name], tensor, rtol=1e-3, atol=2e-5)
+        assert not stopped.state[name].is_inference()  # autograd takes it
 
 
 def test_inputs_are_not_changed() -> None:

@@ -112,6 +112,7 @@ def test_who_knows_of_no_stacks_gets_dicts_with_memory_of_their_own() -> None:
         assert same(state, expected)
     for tensor in plain(result.state).values():
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
+        assert not tensor.is_inference()  # autograd takes it
 
 
 @job

@@ -8,7 +8,7 @@ element depend on that element: not on what stands beside it, nor on how many.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from math import isfinite, nan
@@ -69,12 +69,12 @@ def train(
     if jobs:
         jobs.sort(key=lambda job: -job.rows.samples)  # whose batches are of one size stand together, at every step
         plan = _plan(tuple([job.rows.samples for job in jobs]), batch_size, str(current()))
-        with torch.no_grad():
+        with torch.inference_mode():
             stack = _Stack(shape, jobs, plan, mover)
             for epoch in range(epochs):
                 stack.train_epoch(epoch)
-            for job, result in zip(jobs, stack.results(epochs), strict=True):
-                results[job.place] = result
+        for job, result in zip(jobs, stack.results(epochs), strict=True):
+            results[job.place] = result
     return results
 
 
@@ -244,8 +244,9 @@ class _Stack:
         # One after the other: sums of NumPy's depend in their last bits on how many zeros follow.
         losses = ((self._losses * self._plan.shares).cumsum(1)[:, -1] + 0.0).tolist()  # -0.0 becomes 0.0
         for place, loss in enumerate(losses):
-            if place in self._diverged:
-                yield self._diverged[place]
+            if (stopped := self._diverged.get(place)) is not None:
+                # Out of inference mode a copy is a tensor that autograd takes, as are the copies of a member.
+                yield replace(stopped, state={name: tensor.clone() for name, tensor in stopped.state.items()})
                 continue
             state = cast("State", stack.member(place))  # it is read like one
             sound = finite or all(bool(tensor.isfinite().all()) for tensor in state.values())
