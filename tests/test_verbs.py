@@ -194,6 +194,47 @@ def test_what_a_chain_does_next_may_raise() -> None:
     assert env.now == 1.0
 
 
+def test_what_a_chain_does_next_has_to_be_something_to_wait_for() -> None:
+    env = Clock()
+
+    def forgets_to_return(value: object) -> None: ...
+
+    after(env, 1.0, "value").then(forgets_to_return)  # type: ignore[arg-type]  # the mistake that is meant
+    with pytest.raises(TypeError, match=r"then\(.*forgets_to_return\): .* must return a verb or an event, not None"):
+        env.run(until=5.0)
+
+
+def test_cancelling_a_chain_that_goes_on_with_a_process_stops_the_process_and_not_the_simulation() -> None:
+    env, ended = Clock(), []
+
+    def steps() -> Generator[Event, Any, None]:
+        yield env.timeout(9.0)
+        ended.append(env.now)
+
+    chain = after(env, 1.0, "first").then(lambda _: env.process(steps()))
+    env.run(until=2.0)
+    chain.cancel()
+    env.run(until=20.0)
+    assert isinstance(chain.value, Killed)
+    assert ended == []
+
+
+def test_a_bug_in_a_process_that_a_cancelled_chain_has_stopped_stops_the_simulation() -> None:
+    env = Clock()
+
+    def steps() -> Generator[Event, Any, None]:
+        try:
+            yield env.timeout(9.0)
+        finally:
+            raise KeyError("bug")
+
+    chain = after(env, 1.0, "first").then(lambda _: env.process(steps()))
+    env.run(until=2.0)
+    chain.cancel()
+    with pytest.raises(KeyError, match="bug"):
+        env.run(until=20.0)
+
+
 def test_events_of_one_instant_come_in_the_order_of_the_priority_table() -> None:
     env, log = Clock(), []
     for name, priority in (("settle", SETTLE), ("learner", LEARNER), ("world", ENVIRONMENT), ("done", COMPLETION)):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappush
 from typing import Any, Generic, TypeVar, final
 
-from simpy import Environment
+from simpy import Environment, Interrupt
 from simpy.events import PENDING, Event, Process
 
 from ..errors import Killed, VerbFailure
@@ -27,7 +27,10 @@ class Verb(Event, Generic[T], abc.ABC):
     """Something that takes virtual time, as an event whose value is its result."""
 
     def then(self, following: Callable[[T], Event]) -> Verb[Any]:
-        """Do ``following(value)`` when this verb is done; the new verb fails if either of the two does."""
+        """Do ``following(value)`` when this verb is done; the new verb fails if either of the two does.
+
+        ``following`` returns a verb or another SimPy event, such as a process; anything else is a ``TypeError``.
+        """
         return Chain(self, following)
 
     def cancel(self) -> None:
@@ -83,14 +86,20 @@ class Chain(Verb[Any]):
             self._end(first)
             return
         try:
-            self._under_way = self._following(first._value)
+            following: object = self._following(first._value)
+            if not isinstance(following, Event):
+                named = getattr(self._following, "__qualname__", self._following)
+                raise TypeError(f"then({named}): the function must return a verb or an event, not {following!r}")
         except Exception as error:
             self.fail(error)
         else:
-            _when_over(self._under_way, self._end)
+            self._under_way = following
+            _when_over(following, self._end)
 
     def _end(self, last: Event) -> None:
-        if self._value is not PENDING:
+        if self._value is not PENDING:  # cancelled, and what it was stopped with is no bug
+            if isinstance(last._value, (Interrupt, VerbFailure)):
+                last.defused = True
             return
         if last.ok:
             self.give(last.value)
