@@ -73,12 +73,12 @@ def test_a_run_that_died_ends_with_the_tables_of_one_that_did_not(share: float, 
 
 def test_a_run_may_die_again_and_again(tmp_path: Path, whole: Whole) -> None:
     folder = tmp_path / "run"
-    die(folder, 20)
+    die(folder, whole.ticks // 4)
     (folder / f"{PREFIX}of-a-dead-process").mkdir()
     deaths = 0
     while manifest(folder)["status"] != "done":
         with pytest.MonkeyPatch.context() as patch:
-            Mortal(patch, at=15)
+            Mortal(patch, at=whole.ticks // 4)
             try:
                 resume(folder)
             except Died:
@@ -113,7 +113,7 @@ def test_a_finished_run_keeps_no_journal_and_is_left_as_it_is(tmp_path: Path) ->
 
 def test_a_damaged_journal_is_told_and_the_tables_are_those_of_a_whole_one(tmp_path: Path, whole: Whole) -> None:
     folder = tmp_path / "run"
-    die(folder, 50)
+    die(folder, int(0.75 * whole.ticks))
     values = folder / "journal" / "values"
     data = bytearray(values.read_bytes())
     for place in range(100, len(data), 5_000):
