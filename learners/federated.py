@@ -26,7 +26,6 @@ from edgesim import (
     World,
     minutes,
 )
-from edgesim.records import record
 from edgesim.scenario import PositiveSeconds, Seconds
 
 from .on_device import fitting_accumulation
@@ -61,7 +60,7 @@ class FederatedParams(TrainingParams):
 
 
 @final
-@record
+@dataclass(frozen=True, slots=True)
 class Update:
     """What a participant sent back.
 
