@@ -83,6 +83,11 @@ class Run:
         return any(bool(manifest["timing_only"]) for manifest in self.manifests)
 
     @property
+    def has_test_samples(self) -> bool:
+        """Whether there was anything to evaluate models on."""
+        return all(m["scenario"].get("data", {}).get("test_samples") != 0 for m in self.manifests)
+
+    @property
     def finished(self) -> bool:
         """Whether every world reached the horizon."""
         return bool(self.worlds["finished"].all())

@@ -75,6 +75,8 @@ def _limits(part: ScenarioComparison) -> Iterator[str]:
         yield "With one seed nothing can be said about chance: differences may vanish or turn at another seed."
     if run.timing_only:
         yield "Timing only: nothing was trained, so accuracy and recovery were not measured."
+    elif not run.has_test_samples:
+        yield "Without test samples (`data.test_samples: 0`), accuracy was not measured."
     for learner, rows in run.worlds[~run.worlds["finished"]].groupby("learner", sort=False):
         until = quantity(float(rows["until_s"].min()), "s")
         yield f"{learner} is not finished: its numbers end at {until} and do not compare with longer ones."

@@ -183,7 +183,7 @@ work: {{threads_per_job: {threads}}}
 
 
 def simulator(setting: Setting, folder: Path, data: Path) -> Callable[[], object]:
-    """The same in virtual time, with all accounting, tables on disk. Without evaluations: of one sample each."""
+    """The same in virtual time, with all accounting, tables on disk."""
     import edgesim
 
     model = {"cnn": "{name: cnn, channels: [16, 32]}"}.get(
@@ -193,7 +193,7 @@ def simulator(setting: Setting, folder: Path, data: Path) -> Callable[[], object
     text = SCENARIO.format(
         horizon=60 * (setting.rounds + 1) - 1,
         data=data,
-        test_samples=SAMPLES if setting.evaluations else 1,
+        test_samples=SAMPLES if setting.evaluations else 0,
         model=model,
         devices=setting.devices,
         threads=setting.threads,

@@ -11,9 +11,9 @@ ratio to the lean loop.
 
 ``lean``: one network, weights copied in, no deepcopy, no torch.optim, samples ready in memory. ``naive``: deepcopy, a
 new optimizer and a ``DataLoader`` a client. ``timing only``: edgesim's world and its tables, without any training. With
-evaluations, every client is evaluated on 100 samples when it gets a model; without, on one sample in edgesim (it always
-evaluates) and on none in the loops. All on one thread. Without evaluations, other simulators do the same work where
-they are installed (``peers_installed.py``).
+evaluations, every client is evaluated on 100 samples when it gets a model; without, on none (``test_samples: 0``). All
+on one thread. Without evaluations, other simulators do the same work where they are installed
+(``peers_installed.py``).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def simulator(
                 name=workload.name,
                 horizon=60 * rounds + 59,
                 data=data,
-                tests=TESTS if workload.evaluations else 1,
+                tests=TESTS if workload.evaluations else 0,
                 samples=workload.samples,
                 model=workload.model,
             )

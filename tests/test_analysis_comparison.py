@@ -142,6 +142,15 @@ def test_an_unfinished_learner_is_not_compared_in_silence(tmp_path: Path) -> Non
     assert "b is not finished: its numbers end at 30 s and do not compare with longer ones." in said
 
 
+def test_without_test_samples_it_is_said_that_accuracy_was_not_measured(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path, learners=("a", "b"))
+    for learner in ("a", "b"):
+        run[learner, 0].accuracy("x", 0, None)
+    run.manifest["scenario"]["data"] = {"test_samples": 0}
+    said = analysis.compare([run.close()]).sentences()
+    assert "Without test samples (`data.test_samples: 0`), accuracy was not measured." in said
+
+
 def test_timing_only_says_that_nothing_was_trained(tmp_path: Path) -> None:
     run = WrittenRun(tmp_path, timing_only=True, learners=("a", "b"))
     for learner in ("a", "b"):

@@ -438,6 +438,18 @@ def test_a_learner_that_raises_is_named_with_its_virtual_time(tmp_path: Path) ->
         run_tiny(Trips(None))
 
 
+def test_without_test_samples_everything_but_accuracy_is_as_ever(four_runs: Path, tmp_path: Path) -> None:
+    data = {**tiny_scenario().to_document()["data"], "test_samples": 0}
+    unseen = read_tables(edgesim.run(four(data=data), seeds=[0, 1], out=tmp_path / "run"))
+    seen = read_tables(four_runs)
+    measured = ["samples", "correct", "accuracy", "loss"]
+    assert unseen["accuracy"]["samples"].eq(0).all()
+    assert unseen["accuracy"][measured[1:]].isna().all(axis=None)
+    for name, table in seen.items():
+        left_out = measured if name == "accuracy" else []
+        pd.testing.assert_frame_equal(table.drop(columns=left_out), unseen[name].drop(columns=left_out))
+
+
 def test_timing_only_refuses_a_learner_that_reads_results_before_anything_runs(tmp_path: Path) -> None:
     class Reads(Learner):
         needs_values = True

@@ -220,7 +220,9 @@ class _Data(Spec):
         description="Share of the whole set to test with, split anew; by default the official test split.",
         examples=["30 %"],
     )
-    test_samples: PositiveWholeNumber = Field(default=100, description="Test samples in a device's view.")
+    test_samples: WholeNumber = Field(
+        default=100, description="Test samples in a device's view; 0: nothing is evaluated, and there is no accuracy."
+    )
     partition: Partition = Field(
         description="How training samples are spread over devices.", examples=[{"kind": "iid", "samples": 100}]
     )

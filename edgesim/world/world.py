@@ -92,6 +92,7 @@ class World:
         self._hows: dict[tuple[object, ...], Training] = {}
         self._forgetting_views = environment.scenario.evaluation.forgetting_views
         self._test_samples = environment.scenario.data.test_samples
+        self._evaluates = plane.computes and self._test_samples > 0
         self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
         self._detected: dict[int, str] = {}  # device -> the latest drift that an alarm was credited to
@@ -235,7 +236,7 @@ class World:
 
     def observe(self, device: Device, cause: str) -> None:
         """The observer's evaluation of what serves ``device`` on its data now: no time, no bytes, no energy."""
-        computes = self.plane.computes
+        computes = self._evaluates
         self._evaluate(device, cause, "current", device.data.test_view() if computes else None)
         struck = self._struck.get(device.index)
         if struck is None or not self._forgetting_views:
