@@ -31,11 +31,14 @@ class Filled(NamedTuple):
         (row, feature).
     y
         (row,); zero in the rows of zeros.
+    labels
+        The least and the largest label, of at least one sample.
     """
 
     samples: int
     x: Tensor
     y: Tensor
+    labels: tuple[int, int]
 
 
 class FilledBatch(tuple[Tensor, Tensor]):
@@ -51,7 +54,7 @@ class FilledBatch(tuple[Tensor, Tensor]):
         all_x, all_y = (x, y) if rows == count else (_with_zeros(x, rows), _with_zeros(y, rows))
         batch = cls((torch.from_numpy(all_x[:count]), torch.from_numpy(all_y[:count])))
         flat = all_x if all_x.ndim == 2 else all_x.reshape(rows, prod(x.shape[1:]))
-        batch.filled = Filled(count, torch.from_numpy(flat), torch.from_numpy(all_y))
+        batch.filled = Filled(count, torch.from_numpy(flat), torch.from_numpy(all_y), _range(y))
         return batch
 
     @property
@@ -76,24 +79,28 @@ def filled(batch: Batch) -> Filled:
     if type(batch) is FilledBatch:
         return batch.filled
     x, y = batch
-    return _filled(x if x.dim() == 2 else x.flatten(1), y)
+    return _filled(x if x.dim() == 2 else x.flatten(1), y, _range(y.numpy()))
 
 
 def joined(parts: Sequence[Filled]) -> Filled:
     """The samples of some, at least one, one after the other."""
     if len(parts) == 1:
         return parts[0]
-    return _filled(
-        torch.cat([part.x[: part.samples] for part in parts]), torch.cat([part.y[: part.samples] for part in parts])
-    )
+    x = torch.cat([part.x[: part.samples] for part in parts])
+    y = torch.cat([part.y[: part.samples] for part in parts])
+    return _filled(x, y, (min([part.labels[0] for part in parts]), max([part.labels[1] for part in parts])))
 
 
-def _filled(x: Tensor, y: Tensor) -> Filled:
+def _filled(x: Tensor, y: Tensor, labels: tuple[int, int]) -> Filled:
     count = y.size(0)
     missing = filled_up(count) - count
     if missing:
         x, y = torch.cat([x, x.new_zeros(missing, x.size(1))]), torch.cat([y, y.new_zeros(missing)])
-    return Filled(count, x, y)
+    return Filled(count, x, y, labels)
+
+
+def _range(labels: npt.NDArray[np.int64]) -> tuple[int, int]:
+    return (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
 
 
 def _with_zeros(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

@@ -30,6 +30,9 @@ class Home(Protocol):
     def kind(self, job: Job) -> Kind:
         """What the job has in common with others: its function and its parameters, and how it is computed."""
 
+    def unwanted(self, job: Job) -> None:
+        """Nobody holds the job any more."""
+
     def demand(self, job: Job) -> None:
         """Run what is pending and this job, even if an earlier process has run it already."""
 
@@ -77,6 +80,10 @@ class Job:
         self._kind: Kind | None = None
         self._handles: list[weakref.ref[JobHandle]] = []
 
+    def __del__(self) -> None:
+        if self._handles:  # else it has been settled
+            self.home.unwanted(self)
+
     def handle(self, part: str, results: Results) -> JobHandle:
         """Make a handle of the value or of one of its attributes."""
         handle = JobHandle(self, part, results)
@@ -108,15 +115,20 @@ class Job:
         stack = [self]
         while self.key is None:
             top = stack[-1]
-            unknown = [
-                value.job for value in top.inputs if type(value) is JobHandle and value.job and value.job.key is None
-            ]
+            given: list[object] = []
+            unknown: list[Job] = []
+            for value in top.inputs:
+                if type(value) is not JobHandle:
+                    given.append(value)
+                elif value.job is None or value.job.key is not None:
+                    given.append(ResultKey(value._key or value.key))
+                else:
+                    unknown.append(value.job)
             if unknown:
                 stack += unknown
                 continue
             if top.key is None:
-                given = [ResultKey(value.key) if type(value) is JobHandle else value for value in top.inputs]
-                top.key = top.kind.key(given, top.seed)
+                top.key = (top._kind or top.kind).key(given, top.seed)
             stack.pop()
         return self.key
 
@@ -143,7 +155,7 @@ class Job:
         """Let go of the inputs and of the handles."""
         self.inputs = ()
         self.params = {}
-        self._handles = []
+        self._handles.clear()
 
 
 @final

@@ -102,8 +102,7 @@ def job_key(head: hashlib.blake2b, inputs: Sequence[object], seed: int | None) -
     TypeError
         An input is of a type whose value no text says exactly.
     """
-    parts: list[bytes] = []
-    _encode(parts, seed, "")
+    parts = [b"N" if seed is None else b"i%d;" % seed]
     for number, given in enumerate(inputs):
         _encode(parts, given, number)
     hasher = head.copy()
@@ -111,13 +110,27 @@ def job_key(head: hashlib.blake2b, inputs: Sequence[object], seed: int | None) -
     return hasher.hexdigest()
 
 
+_CONSTANTS = (str, int, float, bytes, list, tuple, dict, type(None))
+
+
 def _encode(parts: list[bytes], value: Any, where: str | int) -> None:
     """Append a canonical, prefix-free encoding of ``value`` (constants, ``Keyed``): a type, a length, the content.
     ``where`` is for messages: words, or the number of an input."""
     kind: Any = type(value)
-    if kind is ResultKey or isinstance(value, str):
+    if kind is ResultKey:
         text = value.encode()
-        parts += (b"%c%d:" % (b"r" if kind is ResultKey else b"s", len(text)), text)
+        parts.append(b"r%d:%b" % (len(text), text))
+    elif not isinstance(value, _CONSTANTS):
+        if is_handle(kind):
+            raise TypeError(f"{_told(where)} holds a handle: handles are inputs of their own, given by position")
+        key = getattr(value, "key", None)
+        if not isinstance(key, str):
+            raise TypeError(f"{_told(where)} is a {kind.__name__}: a job takes handles, views and plain constants")
+        text = key.encode()
+        parts.append(b"%bs%d:%b" % (_type_of_key(kind), len(text), text))
+    elif isinstance(value, str):
+        text = value.encode()
+        parts.append(b"s%d:%b" % (len(text), text))
     elif value is None or value is True or value is False:
         parts.append(b"N" if value is None else b"T" if value else b"F")
     elif isinstance(value, int):
@@ -130,19 +143,11 @@ def _encode(parts: list[bytes], value: Any, where: str | int) -> None:
         parts.append(b"l%d:" % len(value))
         for item in value:
             _encode(parts, item, where)
-    elif isinstance(value, dict):
+    else:
         parts.append(b"d%d:" % len(value))
         for key in sorted(value):
             _encode(parts, key, where)
             _encode(parts, value[key], where)
-    else:
-        if is_handle(kind):
-            raise TypeError(f"{_told(where)} holds a handle: handles are inputs of their own, given by position")
-        key = getattr(value, "key", None)
-        if not isinstance(key, str):
-            raise TypeError(f"{_told(where)} is a {kind.__name__}: a job takes handles, views and plain constants")
-        text = key.encode()
-        parts += (_type_of_key(kind), b"s%d:" % len(text), text)
 
 
 def _told(where: str | int) -> str:

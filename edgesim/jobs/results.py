@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from .function import JobFunction
+from .held import Held
 from .members import Member, Stack, plain
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ class Result:
         self._results.total_bytes += self.nbytes
 
     def __del__(self) -> None:
-        self._results.total_bytes -= self.nbytes
+        results = self._results
+        results.total_bytes -= self.nbytes
+        results.live.gone(self.key)
 
 
 class Store(Protocol):
@@ -155,19 +158,19 @@ class Results:
         self.total_bytes = 0
         self.memory_bytes = memory_bytes
         self.overflow = overflow
-        self.live: weakref.WeakValueDictionary[str, Result] = weakref.WeakValueDictionary()
+        self.live: Held[str, Result] = Held()
         self.store = store
         self._thin: list[weakref.ref[Stack]] = []  # stacks that few need any more
 
     def take(self, key: str, function: JobFunction[..., Any], value: Any, *, shared: bool) -> Result:
         """Take a value that has just been computed; where the key is known already, its result is returned."""
-        known = self.live.get(key)
+        known: Result | None = self.live.get(key)
         if known is not None:
             return known
         if type(value) is Member and value.stack is not None:
             value.stack.watch(self._thin)
         result = Result(key, function, self, value=value, shared=shared)
-        self.live[key] = result
+        self.live.add(key, result)
         if self.store is not None:
             self.store.put(result)
         return result
@@ -181,7 +184,7 @@ class Results:
                 stack.dissolve()
         if self.total_bytes <= self.memory_bytes or self.overflow is None:
             return
-        for result in list(self.live.values()):
+        for result in self.live.held():
             if self.total_bytes <= ROOM * self.memory_bytes:
                 break
             if result.nbytes:
@@ -189,12 +192,13 @@ class Results:
 
     def find(self, key: str, function: JobFunction[..., Any], *, shared: bool) -> Result | None:
         """Return the result with this key, if somebody holds it or it is stored."""
-        result = self.live.get(key)
-        if result is None and self.store is not None:
+        result: Result | None = self.live.get(key)
+        # A store that remembers nothing of an earlier process has at most what runs have in common.
+        if result is None and self.store is not None and (shared or self.store.remembers):
             load = self.store.find(key, function, shared=shared)
             if load is not None:
                 result = Result(key, function, self, load=load, shared=shared)
-                self.live[key] = result
+                self.live.add(key, result)
         return result
 
     def part(self, whole: Result, key: str, name: str) -> Result:
@@ -205,8 +209,11 @@ class Results:
 
     def read(self, result: Result) -> Any:
         """Return a value to somebody outside of the work plane, whose decisions or tables may hang on it."""
-        value = plain(result.value)
-        if self.store is not None and result.nbytes:
+        value = result.value
+        if not result.nbytes:  # numbers, which every store keeps anyway
+            return value
+        value = plain(value)
+        if self.store is not None:
             self.store.keep(result)
         self.make_room()
         return value

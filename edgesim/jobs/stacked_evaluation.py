@@ -44,7 +44,7 @@ def evaluate(elements: Sequence[Element], *, architecture: Architecture) -> list
     results: list[Evaluation | Exception] = [Evaluation(0, 0.0, 0)] * len(elements)
     parts: dict[int, list[_Part]] = {}
     for place, state, views, _ in sound(shape, elements, results):
-        for count, x, y in views:
+        for count, x, y, _ in views:
             for start in range(0, count, EVALUATION_ROWS):
                 stop = start + EVALUATION_ROWS
                 samples = min(count, stop) - start

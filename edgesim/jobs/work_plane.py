@@ -7,7 +7,6 @@ a journal, a cache) is asked before a job is run and told of what it gave. None 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any, final
 
@@ -17,6 +16,7 @@ from .executors import Call, Calls, Executor, InlineExecutor, Raised
 from .function import checked, require_finite
 from .graph import WHOLE, Group, Job, JobHandle, part_key
 from .handle import Label
+from .held import Held
 from .kinds import Kind, Kinds
 from .overflow import Overflow
 from .results import Results, Store
@@ -86,7 +86,7 @@ class WorkPlane:
         self._is_here = isinstance(executor, InlineExecutor)
         self._kinds = Kinds(executor.threads_per_job, executor.placement)
         self._results = Results(store, overflow, memory_bytes)
-        self._pending: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
+        self._pending: Held[int, Job] = Held()
 
     @property
     def pending(self) -> int:
@@ -124,7 +124,7 @@ class WorkPlane:
         seed_or_none = seed if marked.takes_seed else None
         job = Job(number, marked, inputs, params, seed_or_none, label, self)
         handle = job.handle(WHOLE, self._results)
-        self._pending[number] = job
+        self._pending.add(number, job)
         if len(self._pending) >= self._max_pending or self._results.total_bytes > self._results.memory_bytes:
             self.flush()
         return handle
@@ -137,7 +137,7 @@ class WorkPlane:
         before = self._watch.turn_to("plane")
         try:
             self._recall()
-            self._run(Schedule(self._pending.values()))
+            self._run(Schedule(self._pending.held()))
             self._results.make_room()
         finally:
             self._executor.abandon()
@@ -171,6 +171,10 @@ class WorkPlane:
         if job.dormant:
             self._wake([job])
             self.flush()
+
+    def unwanted(self, job: Job) -> None:
+        """See ``Home``."""
+        self._pending.gone(job.number)
 
     def kind(self, job: Job) -> Kind:
         """See ``Home``."""
@@ -263,7 +267,7 @@ class WorkPlane:
         store = self._results.store
         if store is None or not store.remembers:
             return
-        for job in list(self._pending.values()):
+        for job in self._pending.held():
             try:
                 key = job.resolved_key()
             except Exception:  # an input's input has failed, or has no key: that will be told in its turn
@@ -274,7 +278,7 @@ class WorkPlane:
                 job.dormant = True
                 self._found += 1
                 self._finish(job)
-        needed = [needed for job in self._pending.values() for needed in _dormant_inputs(job)]
+        needed = [needed for job in self._pending.held() for needed in _dormant_inputs(job)]
         self._wake(needed)
 
     def _known(self, job: Job, key: str) -> bool:
@@ -314,8 +318,10 @@ class WorkPlane:
                 woken[job.number] = job
                 jobs += _dormant_inputs(job)
         if woken:
-            pending = dict(sorted([*self._pending.items(), *woken.items()]))
-            self._pending = weakref.WeakValueDictionary(pending)
+            jobs = sorted([*self._pending.held(), *woken.values()], key=lambda job: job.number)
+            self._pending = Held()
+            for job in jobs:
+                self._pending.add(job.number, job)
 
     def _fail(self, job: Job, error: Exception) -> WorkFailure:
         label = job.label
@@ -327,7 +333,7 @@ class WorkPlane:
         return failure
 
     def _finish(self, job: Job) -> None:
-        self._pending.pop(job.number, None)
+        self._pending.gone(job.number)
         self._done += 1
         if job.label.shared and job.key is not None and self._results.store is not None:
             self._results.store.release(job.key)
