@@ -11,6 +11,7 @@ from .executors import Call, Calls, Executor, InlineExecutor, Outcome, Raised, R
 from .function import Fused, JobFunction, job
 from .handle import Handle, Label
 from .keys import cpu_capability
+from .kinds import Kind
 from .overflow import Overflow
 from .placement import CPU, Placement
 from .plane import Plane, TimingPlane
@@ -29,6 +30,7 @@ __all__ = [
     "InlineExecutor",
     "InlinePlane",
     "JobFunction",
+    "Kind",
     "Label",
     "Outcome",
     "Overflow",

@@ -150,12 +150,14 @@ class JobFunction(Generic[P, R]):
                 ) from None
         return f"{self.version}:" + ":".join(digests)
 
-    def check(self, inputs: tuple[object, ...], params: Mapping[str, object]) -> None:
-        """Raise ``TypeError`` where a call with these inputs and parameters could not be made."""
-        count = len(inputs)
+    def check_inputs(self, count: int) -> None:
+        """Raise ``TypeError`` where a call with so many inputs could not be made."""
         if count < self._least or (count > self._most and not self._variadic):
             most = "any number" if self._variadic else self._most
             raise TypeError(f"{self.name} takes {self._least} to {most} inputs, not {count}")
+
+    def check_parameters(self, params: Mapping[str, object]) -> None:
+        """Raise ``TypeError`` where a call with these parameters could not be made."""
         given = params.keys()
         if not given <= self.options:
             known = ", ".join(sorted(self.options)) or "none"
@@ -235,17 +237,3 @@ def require_finite(value: object) -> None:
             require_finite(item)
     elif hasattr(value, "isfinite") and not bool(value.isfinite().all()):
         raise ValueError("returned a tensor with a NaN or an infinity, where control flow needs finite numbers")
-
-
-def checked(function: object, inputs: tuple[object, ...], params: Mapping[str, object]) -> JobFunction[..., Any]:
-    """Return ``function`` if it is a job that can be called like this.
-
-    Raises
-    ------
-    TypeError
-        It is not marked with :func:`job`, or does not take these inputs and parameters.
-    """
-    if not isinstance(function, JobFunction):
-        raise TypeError(f"{function!r} is not a job: mark it with @edgesim.job")
-    function.check(inputs, params)
-    return function

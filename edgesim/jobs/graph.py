@@ -11,9 +11,8 @@ import weakref
 from typing import Any, Protocol, final
 
 from ..errors import WorkFailure
-from .function import JobFunction
 from .handle import Label
-from .keys import SEQUENTIAL, ResultKey
+from .keys import ResultKey
 from .kinds import Kind
 from .results import Result, Results
 
@@ -26,9 +25,6 @@ Group = Kind | None
 
 class Home(Protocol):
     """The plane that a job was submitted to."""
-
-    def kind(self, job: Job) -> Kind:
-        """What the job has in common with others: its function and its parameters, and how it is computed."""
 
     def unwanted(self, job: Job) -> None:
         """Nobody holds the job any more."""
@@ -45,6 +41,8 @@ class Job:
     ----------
     number
         In the order of submission.
+    kind
+        What it has in common with others: its function and its parameters, and how it is computed.
     dormant
         Whether it was run by an earlier process and nobody has needed its value since: it is not run again unless
         somebody does.
@@ -53,31 +51,27 @@ class Job:
     """
 
     __slots__ = (
-        "__weakref__", "_handles", "_kind", "demanded", "dormant", "function", "home", "inputs", "key", "label",
-        "number", "params", "seed"
+        "__weakref__", "_handles", "demanded", "dormant", "home", "inputs", "key", "kind", "label", "number", "seed"
     )  # fmt: skip
 
     def __init__(
         self,
         number: int,
-        function: JobFunction[..., Any],
+        kind: Kind,
         inputs: tuple[object, ...],
-        params: dict[str, Any],
         seed: int | None,
         label: Label,
         home: Home,
     ) -> None:
         self.number = number
-        self.function = function
+        self.kind = kind
         self.inputs = inputs
-        self.params = params
         self.seed = seed
         self.label = label
         self.key: str | None = None
         self.dormant = False
         self.demanded = False
         self.home = home
-        self._kind: Kind | None = None
         self._handles: list[weakref.ref[JobHandle]] = []
 
     def __del__(self) -> None:
@@ -90,17 +84,9 @@ class Job:
         self._handles.append(weakref.ref(handle))
         return handle
 
-    @property
-    def kind(self) -> Kind:
-        """What it has in common with others."""
-        if self._kind is None:
-            self._kind = self.home.kind(self)
-        return self._kind
-
     def group(self) -> Group:
         """The jobs that are computed together with it."""
-        kind = self._kind or self.kind
-        return None if kind.path == SEQUENTIAL else kind
+        return self.kind.group
 
     def failed_input(self) -> WorkFailure | None:
         """The failure of an input, if one has failed."""
@@ -128,7 +114,7 @@ class Job:
                 stack += unknown
                 continue
             if top.key is None:
-                top.key = (top._kind or top.kind).key(given, top.seed)
+                top.key = top.kind.key(given, top.seed)
             stack.pop()
         return self.key
 
@@ -140,9 +126,13 @@ class Job:
         """Give every handle that waits its result and forget the inputs."""
         key = self.key
         assert key is not None
+        function, shared = self.kind.function, self.label.shared
         for handle in self.open_handles():
-            part = value if handle.name == WHOLE else getattr(value, handle.name)
-            handle.settle(results.take(part_key(key, handle.name), self.function, part, shared=self.label.shared))
+            name = handle.name
+            if name == WHOLE:
+                handle.settle(results.take(key, function, value, shared))
+            else:
+                handle.settle(results.take(f"{key}.{name}", function, getattr(value, name), shared))
         self.forget()
 
     def fail(self, failure: WorkFailure) -> None:
@@ -154,7 +144,6 @@ class Job:
     def forget(self) -> None:
         """Let go of the inputs and of the handles."""
         self.inputs = ()
-        self.params = {}
         self._handles.clear()
 
 
@@ -232,5 +221,5 @@ class JobHandle:
 
 
 def part_key(key: str, name: str) -> str:
-    """The key of a part of the value with this key."""
+    """The key of a part of the value with this key; ``Job.settle`` writes it out."""
     return f"{key}.{name}" if name else key

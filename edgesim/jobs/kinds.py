@@ -6,12 +6,12 @@ A round's jobs are of one kind. How they are computed, and the beginning of thei
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from ..models import Architecture
 from .function import JobFunction
-from .keys import SEQUENTIAL, environment, is_handle, job_key, key_head
+from .keys import SEQUENTIAL, environment, job_key, key_head
 from .placement import CPU, Placement
 
 MOST_KINDS = 1024
@@ -33,9 +33,11 @@ class Kind:
         By name.
     path
         How its jobs are computed; part of their keys.
+    group
+        Itself, where its jobs are computed in batches; None where each runs alone.
     """
 
-    __slots__ = ("_head", "_placement", "_threads", "function", "params", "path")
+    __slots__ = ("_head", "_placement", "_threads", "function", "group", "params", "path")
 
     def __init__(
         self, function: JobFunction[..., Any], params: dict[str, Any], threads_per_job: int, placement: Placement
@@ -45,6 +47,7 @@ class Kind:
         # Batches on a CPU are computed on one thread, on which their bits have been tested.
         tested = placement.kind != "cpu" or threads_per_job == 1
         self.path = function.path(params, placement.kind) if tested else SEQUENTIAL
+        self.group = None if self.path == SEQUENTIAL else self
         self._threads = threads_per_job
         self._placement = placement
         self._head: hashlib.blake2b | None = None
@@ -74,19 +77,28 @@ class Kinds:
         The device that computes.
     """
 
-    def __init__(self, threads_per_job: int, placement: Placement = CPU) -> None:
+    def __init__(self, threads_per_job: int = 1, placement: Placement = CPU) -> None:
         self._threads = threads_per_job
         self._placement = placement
         # By the very objects that were given, which are kept, so that no others take their place in memory ...
         self._by_identity: dict[tuple[object, ...], tuple[Kind, tuple[object, ...]]] = {}
         self._by_value: dict[tuple[object, ...], Kind] = {}  # ... and by what they are.
 
-    def of(self, function: JobFunction[..., Any], params: dict[str, Any]) -> Kind:
-        """The kind of a job."""
+    def of(self, function: Callable[..., Any], params: dict[str, Any]) -> Kind:
+        """The kind of a job.
+
+        Raises
+        ------
+        TypeError
+            The function is not marked with :func:`~edgesim.jobs.job`, or does not take these parameters.
+        """
         values = tuple(params.values())
         same = (function, tuple(params), tuple(map(id, values)))
         if (known := self._by_identity.get(same)) is not None:
             return known[0]
+        if not isinstance(function, JobFunction):
+            raise TypeError(f"{function!r} is not a job: mark it with @edgesim.job")
+        function.check_parameters(params)
         exact = (function, *_exact(params).items())
         kind = self._by_value.get(exact)
         if kind is None:
@@ -106,15 +118,11 @@ def _exact(params: Mapping[str, Any]) -> dict[str, object]:
 
 def _distinct(value: Any) -> object:
     """Something hashable that differs where encodings do, which 0.0 and -0.0 do not; itself alone where that is hard
-    to say."""
+    to say. No key is asked for: it may be the hash of a file."""
     if value is None or isinstance(value, str | int | bytes):
         return value
     if type(value) is float:
         return value.hex()
     if isinstance(value, list | tuple):
         return tuple((type(item), _distinct(item)) for item in value)
-    kind: Any = type(value)
-    if isinstance(value, dict) or is_handle(kind):
-        return object()
-    key = getattr(value, "key", None)
-    return key if isinstance(key, str) else object()
+    return repr(value) if type(value) is Architecture else object()

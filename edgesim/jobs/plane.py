@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, final
 
 from ..errors import NeedsValues
-from .function import checked
 from .handle import Handle, Label
+from .kinds import Kind, Kinds
 
 
 class Plane(Protocol):
@@ -50,6 +50,18 @@ class Plane(Protocol):
             The function is no job, or cannot be called like this.
         """
 
+    def kind(self, function: Callable[..., Any], **params: Any) -> Kind:
+        """What all jobs have in common that are submitted with this function and these parameters.
+
+        Raises
+        ------
+        TypeError
+            The function is no job, or does not take these parameters.
+        """
+
+    def submit_one(self, kind: Kind, inputs: tuple[object, ...], label: Label, seed: int) -> Handle:
+        """Take a job of a kind, as ``submit`` does: for who submits many of them."""
+
     def flush(self) -> None:
         """Run what is pending.
 
@@ -75,11 +87,22 @@ class TimingPlane:
     pending = 0
     done = 0
 
+    def __init__(self) -> None:
+        self._kinds = Kinds()
+
     def submit(
         self, function: Callable[..., Any], *inputs: object, label: Label, seed: int = 0, **params: Any
     ) -> EmptyHandle:
         """See ``Plane``."""
-        checked(function, inputs, params)
+        return self.submit_one(self._kinds.of(function, params), inputs, label, seed)
+
+    def kind(self, function: Callable[..., Any], **params: Any) -> Kind:
+        """See ``Plane``."""
+        return self._kinds.of(function, params)
+
+    def submit_one(self, kind: Kind, inputs: tuple[object, ...], label: Label, seed: int) -> EmptyHandle:
+        """See ``Plane``."""
+        kind.function.check_inputs(len(inputs))
         return EmptyHandle(label)
 
     def flush(self) -> None:

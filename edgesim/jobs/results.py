@@ -76,7 +76,7 @@ class Result:
 
     def take_part(self, name: str, key: str) -> Result:
         """Return the result that is an attribute of this one, which is not loaded for it."""
-        part = self._results.take(key, self.function, getattr(self.peek(), name), shared=self.shared)
+        part = self._results.take(key, self.function, getattr(self.peek(), name), self.shared)
         if self._stored is not None and part._stored is None:
             part._stored = partial(_part, self._stored, name)  # to let go of it needs no file of its own
         return part
@@ -162,7 +162,7 @@ class Results:
         self.store = store
         self._thin: list[weakref.ref[Stack]] = []  # stacks that few need any more
 
-    def take(self, key: str, function: JobFunction[..., Any], value: Any, *, shared: bool) -> Result:
+    def take(self, key: str, function: JobFunction[..., Any], value: Any, shared: bool) -> Result:
         """Take a value that has just been computed; where the key is known already, its result is returned."""
         known: Result | None = self.live.get(key)
         if known is not None:

@@ -13,7 +13,7 @@ from typing import Any, final
 from ..errors import WorkFailure
 from ..stopwatch import Stopwatch
 from .executors import Call, Calls, Executor, InlineExecutor, Raised
-from .function import checked, require_finite
+from .function import require_finite
 from .graph import WHOLE, Group, Job, JobHandle, part_key
 from .handle import Label
 from .held import Held
@@ -118,14 +118,21 @@ class WorkPlane:
         self, function: Callable[..., Any], *inputs: object, label: Label, seed: int = 0, **params: Any
     ) -> JobHandle:
         """See ``Plane``."""
-        marked = checked(function, inputs, params)
-        number = self._submitted
+        return self.submit_one(self._kinds.of(function, params), inputs, label, seed)
+
+    def kind(self, function: Callable[..., Any], **params: Any) -> Kind:
+        """See ``Plane``."""
+        return self._kinds.of(function, params)
+
+    def submit_one(self, kind: Kind, inputs: tuple[object, ...], label: Label, seed: int) -> JobHandle:
+        """See ``Plane``."""
+        function, number, results = kind.function, self._submitted, self._results
+        function.check_inputs(len(inputs))
         self._submitted += 1
-        seed_or_none = seed if marked.takes_seed else None
-        job = Job(number, marked, inputs, params, seed_or_none, label, self)
-        handle = job.handle(WHOLE, self._results)
+        job = Job(number, kind, inputs, seed if function.takes_seed else None, label, self)
+        handle = job.handle(WHOLE, results)
         self._pending.add(number, job)
-        if len(self._pending) >= self._max_pending or self._results.total_bytes > self._results.memory_bytes:
+        if len(self._pending) >= self._max_pending or results.total_bytes > results.memory_bytes:
             self.flush()
         return handle
 
@@ -176,10 +183,6 @@ class WorkPlane:
         """See ``Home``."""
         self._pending.gone(job.number)
 
-    def kind(self, job: Job) -> Kind:
-        """See ``Home``."""
-        return self._kinds.of(job.function, job.params)
-
     def _run(self, schedule: Schedule) -> None:
         """Keep the executor busy until nothing is left, or something has failed and what is under way has finished."""
         under_way: dict[int, list[Job]] = {}
@@ -207,7 +210,7 @@ class WorkPlane:
                 try:
                     if isinstance(outcome, Raised):
                         raise outcome.error
-                    if job.function.finite:
+                    if job.kind.function.finite:
                         require_finite(outcome.value)
                     job.settle(outcome.value, results)
                 except Exception as error:
@@ -284,8 +287,9 @@ class WorkPlane:
     def _known(self, job: Job, key: str) -> bool:
         """Settle a job whose result somebody holds already or the store keeps."""
         missing = False
+        function, shared = job.kind.function, job.label.shared
         for handle in job.open_handles():
-            result = self._results.find(part_key(key, handle.name), job.function, shared=job.label.shared)
+            result = self._results.find(part_key(key, handle.name), function, shared=shared)
             if result is None:
                 missing = True
             else:
@@ -326,7 +330,7 @@ class WorkPlane:
     def _fail(self, job: Job, error: Exception) -> WorkFailure:
         label = job.label
         reason = f"{type(error).__name__}: {error}"
-        failure = WorkFailure(label.learner, label.node, label.time_s, label.what or job.function.name, reason)
+        failure = WorkFailure(label.learner, label.node, label.time_s, label.what or job.kind.function.name, reason)
         failure.__cause__ = error
         job.fail(failure)
         self._finish(job)
@@ -365,8 +369,8 @@ def _calls(jobs: list[Job]) -> Calls:
         Call(tuple([value.input if type(value) is JobHandle else value for value in job.inputs]), job.seed)
         for job in jobs
     ]
-    first = jobs[0]
-    return Calls(first.function, first.kind.path, first.params, tuple(each))
+    kind = jobs[0].kind
+    return Calls(kind.function, kind.path, kind.params, tuple(each))
 
 
 def _part_of(batch: list[Job]) -> str:

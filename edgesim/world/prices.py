@@ -5,12 +5,14 @@ By identity: an architecture and its settings are worked out once, and hashing t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import models
 from ..jobs import steps
 
 if TYPE_CHECKING:
+    from ..jobs import Kind
     from ..models import Architecture
     from ..models.costs import Cost
     from .training import Training
@@ -37,7 +39,8 @@ class ModelPrice(NamedTuple):
     wire_bytes: int
 
 
-class TrainingPrice(NamedTuple):
+@dataclass(slots=True, eq=False)
+class TrainingPrice:
     """What a training costs on any device.
 
     Attributes
@@ -52,8 +55,8 @@ class TrainingPrice(NamedTuple):
         Of the optimizer, each counted as often as it is cut into smaller batches.
     batch_size
         Samples that go through the network at a time.
-    asked
-        What a job function is told of ``how``.
+    kind
+        Of the jobs of plain training; worked out with the first of them.
     """
 
     architecture: Architecture
@@ -62,7 +65,7 @@ class TrainingPrice(NamedTuple):
     memory_bytes: int
     steps: int
     batch_size: int
-    asked: dict[str, Any]
+    kind: Kind | None = None
 
 
 class Prices:
@@ -107,6 +110,5 @@ class Prices:
                 cost.training_memory_bytes(how.largest_batch, how.optimizer),
                 steps(samples, how.batch_size, how.epochs, how.accumulate),
                 how.micro_batch_size,
-                how.asked,
             )
         return price

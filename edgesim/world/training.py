@@ -163,19 +163,17 @@ class Workshop:
         count, taken = counted(data)
         price = self.prices.training(architecture, how, count)
         job_id, seed = self.names.seeded("train", self.node, tag)
-        asked = price.asked
-        if method is not None:
-            asked = asked | dict(method.parameters)
-        state = self.plane.submit(
-            plain_training() if method is None else method.function,
-            model.state,
-            *(() if method is None else method.inputs),
-            *[samples.view for samples in data],
-            label=Label(self.learner, self.node, now_s, job_id, "train"),
-            seed=seed,
-            architecture=architecture,
-            **asked,
-        )
+        plane = self.plane
+        label = Label(self.learner, self.node, now_s, job_id, "train")
+        if method is None:
+            kind = price.kind
+            if kind is None:
+                kind = price.kind = plane.kind(plain_training(), architecture=architecture, **how.asked)
+            inputs: tuple[object, ...] = (model.state, *[samples.view for samples in data])
+        else:
+            kind = plane.kind(method.function, architecture=architecture, **how.asked_of(method))
+            inputs = (model.state, *method.inputs, *[samples.view for samples in data])
+        state = plane.submit_one(kind, inputs, label, seed)
         work = Work(
             job_id,
             "train",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from simpy.events import Event, Process
 
 from ..errors import UserError
-from ..jobs import Label, Plane
-from ..models import TensorSpec, payload_bytes
+from ..jobs import Kind, Label, Plane
+from ..models import Architecture, TensorSpec, payload_bytes
 from ..tables import WorldTables
 from . import offers
 from .battery import Battery, Store
@@ -92,6 +92,7 @@ class World:
         self._hows: dict[tuple[object, ...], Training] = {}
         self._forgetting_views = environment.scenario.evaluation.forgetting_views
         self._test_samples = environment.scenario.data.test_samples
+        self._evaluation_kind: Kind | None = None  # of the architecture that was evaluated last
         self._evaluates = plane.computes and self._test_samples > 0
         self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
@@ -298,17 +299,19 @@ class World:
     # Its own ------------------------------------------------------------------------------------------------------
 
     def _evaluate(self, device: Device, cause: str, name: str, view: View | None) -> None:
-        handle = None
+        handle, model = None, device.model
         if view is not None:
-            handle = self.plane.submit(
-                _evaluation(),
-                device.model.state,
-                view,
-                label=Label(self.label, device.name, self.env.now, "evaluate", "evaluate"),
-                architecture=device.model.architecture,
-            )
-        model_id = device.model.id
-        self.recorder.accuracy(device.name, cause, name, device.serving, model_id, self._test_samples, handle)
+            label = Label(self.label, device.name, self.env._now, "evaluate", "evaluate")
+            handle = self.plane.submit_one(self._evaluating(model.architecture), (model.state, view), label, 0)
+        self.recorder.accuracy(device.name, cause, name, device.serving, model.id, self._test_samples, handle)
+
+    def _evaluating(self, architecture: Architecture) -> Kind:
+        kind = self._evaluation_kind
+        if kind is None or kind.params["architecture"] is not architecture:
+            from ..jobs.arithmetic import evaluate
+
+            kind = self._evaluation_kind = self.plane.kind(evaluate, architecture=architecture)
+        return kind
 
     def _schedule(self) -> None:
         for strike in self.environment.strikes:
@@ -381,13 +384,6 @@ class World:
                 return reached
             self._informed[key] = (phases, reached)  # the map is kept, so its id stays its own
         return self._informed[key][1]
-
-
-@cache
-def _evaluation() -> Callable[..., Any]:
-    from ..jobs.arithmetic import evaluate
-
-    return evaluate
 
 
 def _cells(evaluation: Any) -> tuple[int, float | None, float | None]:
