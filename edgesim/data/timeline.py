@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ class Timeline:
         self.segments = [Segment(0, 0, False, 0, 0.0), Segment(volume, 0, True, 0, 0.0)]
         self.numbers = volume
         self.arrived = 0
-        self._columns: _Columns | None = None
+        self._columns: _Columns | None = None  # of the first so many segments
 
     def arrive(self, count: int) -> None:
         """Give numbers to the next arrivals."""
@@ -92,7 +93,6 @@ class Timeline:
         self.segments.append(Segment(self.numbers, phase, False, self.arrived, time_s))
         self.numbers += rewritten
         self.segments.append(Segment(self.numbers, phase, True, self.arrived, time_s))
-        self._columns = None
 
     def end(self, place: int) -> int:
         """The number after the last one of a segment."""
@@ -140,23 +140,37 @@ class Timeline:
         return found.where(np.argsort(found.visible_s, kind="stable"))
 
     def _table(self) -> _Columns:
-        if self._columns is None:
-            self._columns = _Columns(
-                np.array([segment.first for segment in self.segments]),
-                np.array([segment.phase for segment in self.segments]),
-                np.array([segment.arrives for segment in self.segments]),
-                np.array([segment.first_arrival - segment.first for segment in self.segments]),
-                np.array([segment.time_s for segment in self.segments]),
-            )
-        return self._columns
+        known = self._columns
+        if known is None or len(known.first) < len(self.segments):
+            self._columns = known = _Columns.of(self.segments, known)
+        return known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Columns:
-    """The segments as arrays, (segment,)."""
+    """The segments as arrays, (segment,): the first so many of columns with room for more."""
+
+    columns: tuple[npt.NDArray[Any], ...]
 
     first: Int64Array
     phase: Int64Array
     arrives: BoolArray
     to_arrival: Int64Array
     time_s: Float64Array
+
+    @classmethod
+    def of(cls, segments: list[Segment], known: _Columns | None) -> _Columns:
+        """The arrays of segments, of which some are ``known``; there is room to write the others behind those."""
+        count, first = len(segments), 0 if known is None else len(known.first)
+        columns: tuple[npt.NDArray[Any], ...] = () if known is None else known.columns
+        if known is None or len(columns[0]) < count:
+            longer = [np.empty(2 * count, dtype) for dtype in (np.int64, np.int64, np.bool_, np.int64, np.float64)]
+            for column, fresh in zip(columns, longer, strict=False):
+                fresh[:first] = column[:first]
+            columns = tuple(longer)
+        for place in range(first, count):
+            it = segments[place]
+            cells = (it.first, it.phase, it.arrives, it.first_arrival - it.first, it.time_s)
+            for column, cell in zip(columns, cells, strict=True):
+                column[place] = cell
+        return cls(columns, *[column[:count] for column in columns])
