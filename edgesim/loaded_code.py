@@ -29,7 +29,7 @@ def loaded_code(packages: Iterable[str] = ()) -> dict[str, str]:
     found = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file.endswith(".py") and (_top(name) in counted or not _is_installed(file)):
+        if isinstance(file, str) and file.endswith(".py") and (_top(name) in counted or not is_installed(file)):
             digest = _once(file)
             if digest is not None:
                 found[file] = digest
@@ -46,7 +46,8 @@ def _top(name: str) -> str:
 
 
 @cache
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Whether a file is Python's own or of an installed package."""
     folders = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
     return any(Path(file).is_relative_to(folder) for folder in folders)
 

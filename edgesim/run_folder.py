@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -91,7 +92,7 @@ class RunFolder:
             ``out`` holds something already.
         """
         path = _next_free(scenario.name) if out is None else Path(out)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or not _is_unborn(path)):
             raise UserError(f"{path} is there already and not empty: choose another --out, or remove it")
         path.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(path, _lock=_locked(path))
@@ -127,8 +128,13 @@ class RunFolder:
         self.manifest.update(entries)
         target = self.path / MANIFEST
         temporary = self.path / ".manifest.json"
-        temporary.write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, target)
+        try:
+            temporary.write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
+            os.replace(temporary, target)
+        except OSError:  # a disk may be full: half of it is of no use
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -175,6 +181,12 @@ class RunFolder:
         return {"spent_s": parts, "peak_rss_bytes": _peak_rss(0), "worker_peak_rss_bytes": _peak_rss(-1)}
 
 
+def _is_unborn(path: Path) -> bool:
+    """Whether a folder is empty, or all that is in it is of a run that died before it had a manifest."""
+    there = {child.name for child in path.iterdir()}
+    return not there or (LOCK in there and there <= {LOCK, "scenario.yaml", ".manifest.json"})
+
+
 def _peak_rss(who: int) -> int | None:
     """Bytes of the most memory that this process (0) or a child that has ended (-1) has held; None where not known."""
     try:
@@ -205,15 +217,30 @@ def identity(
     scenario: Scenario, seeds: Sequence[int], learners: Mapping[str, Mapping[str, Any]], *, timing_only: bool
 ) -> dict[str, Any]:
     """What a manifest says before anything has happened: two runs that agree in it give the same tables."""
+    document = scenario.to_document()
     return {
-        "scenario": scenario.to_document(),
+        "scenario": document,
         "horizon_s": scenario.horizon,
         "seeds": list(seeds),
         "learners": {label: dict(facts) for label, facts in learners.items()},
         "timing_only": timing_only,
         "weights": None if scenario.pretrain.weights is None else SavedWeights.of(scenario.pretrain.weights).digest,
+        "files": dict(_files({key: value for key, value in document.items() if key not in ("data", "pretrain")})),
         "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+def _files(document: object) -> Iterator[tuple[str, str]]:
+    """The recordings and tables that a scenario names, with checksums. (Data have a fingerprint once they are read.)"""
+    if isinstance(document, Mapping):
+        for value in document.values():
+            yield from _files(value)
+    elif isinstance(document, list | tuple):
+        for value in document:
+            yield from _files(value)
+    elif isinstance(document, str) and os.path.isabs(document) and os.path.isfile(document):
+        with open(document, "rb") as file:
+            yield document, hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def differences(

@@ -293,6 +293,10 @@ def simulate(
                 kept.next_seed()
             if dataset is None:
                 dataset = load_data(scenario)
+                begun_with = folder.manifest.get("data_fingerprint", dataset.fingerprint)
+                if begun_with != dataset.fingerprint:
+                    raise UserError(f"{folder.path} was begun with other data: {begun_with} -> {dataset.fingerprint}")
+                folder.update(data_fingerprint=dataset.fingerprint)
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
             folder.update(
                 sample_bytes=surroundings.sample_bytes,

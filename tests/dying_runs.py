@@ -84,8 +84,8 @@ def scenario() -> edgesim.Scenario:
     return tiny_scenario(horizon="13 min", learners=LEARNERS)
 
 
-def run_all(folder: Path) -> Path:
-    return run(scenario(), seeds=SEEDS, out=folder, cache=False)  # as many jobs each time
+def run_all(folder: Path, which: edgesim.Scenario | None = None) -> Path:
+    return run(which or scenario(), seeds=SEEDS, out=folder, cache=False)  # as many jobs each time
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -97,12 +97,12 @@ def manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
-def die(folder: Path, at: int) -> None:
+def die(folder: Path, at: int, which: edgesim.Scenario | None = None) -> None:
     """Run until the journal has been told of ``at`` jobs, and die."""
     with pytest.MonkeyPatch.context() as patch:
         Mortal(patch, at)
         with pytest.raises(Died):
-            run_all(folder)
+            run_all(folder, which)
 
 
 def run_whole(folder: Path) -> Whole:

@@ -171,6 +171,15 @@ def test_bits_of_training_depend_neither_on_companions_nor_on_their_number(
             assert all(map(same, together, alone[first : first + size])), (size, first)
 
 
+def test_losses_are_summed_in_an_order_that_companions_do_not_change() -> None:
+    large = {name: 30 * tensor for name, tensor in initialise(architecture=SMALL, seed=1).items()}
+    for number in range(40):
+        one = (large, samples(SMALL, 300, number)), None
+        other = (large, samples(SMALL, 40 + number % 9, 1000 + number)), None
+        alone = evaluate_together([one], architecture=SMALL)[0]
+        assert evaluate_together([other, one], architecture=SMALL)[1] == alone
+
+
 @pytest.mark.parametrize("architecture", [SMALL, DEEP, FLAT, WIDE], ids=str)
 def test_bits_of_evaluations_depend_neither_on_companions_nor_on_their_number(architecture: Architecture) -> None:
     counts = (100, 100, 100, 1, 300, 128, 129, 7, 100, 99, 104, 40, 260, 100, 100, 100, 33)

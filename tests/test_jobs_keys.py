@@ -19,7 +19,7 @@ from edgesim.jobs.arithmetic import average, evaluate, initialise, train
 from edgesim.jobs.keys import SEQUENTIAL, ResultKey, environment, job_key, key_head
 from edgesim.jobs.kinds import Kinds
 from edgesim.models import Architecture
-from edgesim.models.sources import source_digest
+from edgesim.models.sources import closure_digest, source_digest
 
 MLP = Architecture.of("mlp", {"hidden": [8]}, input_shape=(4,), classes=2)
 LABEL = Label("fedavg", "camera-3", 12.5, "camera-3/train/7")
@@ -217,6 +217,29 @@ def test_a_package_is_hashed_with_all_its_files(tmp_path: Path, monkeypatch: pyt
     assert len(digests) == 2
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         source_digest("nowhere")
+
+
+def test_a_users_module_is_hashed_with_all_of_the_users_that_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = set()
+    for name, text in (("a", "1"), ("b", "2"), ("c", "1")):
+        (tmp_path / f"closure_model_{name}.py").write_text(
+            f"import torch, nowhere_at_all\nfrom closure_mid_{name} import x"
+        )
+        (tmp_path / f"closure_mid_{name}.py").write_text(f"import closure_model_{name}\nimport closure_deep_{name}")
+        (tmp_path / f"closure_deep_{name}.py").write_text(text)
+        digests.add(closure_digest(f"closure_model_{name}"))
+    assert len(digests) == 3
+    deep = tmp_path / "closure_deep_a.py"
+    before = closure_digest("closure_model_a")
+    for change, equal in (("3", False), ("1", True)):
+        deep.write_text(change)
+        closure_digest.cache_clear()
+        source_digest.cache_clear()
+        assert (closure_digest("closure_model_a") == before) is equal
+    assert "closure_mid_a" not in sys.modules
 
 
 def test_a_job_without_a_source_file_needs_a_version() -> None:

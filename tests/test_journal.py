@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -369,12 +370,38 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
     assert damage.endswith("is missing")
 
 
+def test_a_file_that_is_longer_than_its_record_is_told_and_computed_again(tmp_path: Path) -> None:
+    killed(tmp_path)
+    with (tmp_path / "frontier-000001.safetensors").open("ab") as file:
+        file.write(b"more")
+    journal = opened(tmp_path)
+    (damage,) = journal.damage
+    assert "longer than its record" in damage
+    state, _ = chain(InlinePlane(store=journal), 5)
+    assert torch.equal(state.value()["w"], torch.full((100,), 15.0))
+
+
+def test_an_index_that_is_gone_is_told(tmp_path: Path) -> None:
+    killed(tmp_path)
+    (tmp_path / "index").unlink()
+    (damage,) = opened(tmp_path).damage
+    assert damage.endswith("index is missing")
+
+
+def test_weights_whose_line_was_never_written_take_up_no_space(tmp_path: Path) -> None:
+    killed(tmp_path)
+    (tmp_path / "frontier-000009.safetensors").write_bytes(b"the process died before its line was in the index")
+    assert opened(tmp_path).damage == ()
+    assert not (tmp_path / "frontier-000009.safetensors").exists()
+
+
 def test_every_byte_of_the_index_may_be_the_last_one(tmp_path: Path) -> None:
     killed(tmp_path / "whole")
     index = (tmp_path / "whole" / "index").read_bytes()
     for length in range(0, len(index), 7):
-        (tmp_path / "whole" / "index").write_bytes(index[:length])
-        journal = opened(tmp_path / "whole")
+        cut = shutil.copytree(tmp_path / "whole", tmp_path / f"cut-{length}")
+        (cut / "index").write_bytes(index[:length])
+        journal = opened(cut)
         assert journal.damage == ()  # a line that was being written is no damage
         _, measured = chain(InlinePlane(store=journal), 5)
         assert measured[-1].value() == 1500.0

@@ -166,6 +166,14 @@ def test_a_job_whose_worker_was_killed_once_is_repeated(executor: ProcessExecuto
     assert WorkPlane(executor).submit(die, only_once=str(tmp_path / "died"), label=LABEL).value() == 7
 
 
+def test_a_worker_that_is_killed_while_it_waits_costs_nothing_but_time(executor: ProcessExecutor) -> None:
+    plane = WorkPlane(executor)
+    worker = plane.submit(where, mark=0, label=LABEL).value()
+    os.kill(worker, signal.SIGKILL)
+    time.sleep(0.5)  # the pool finds out by itself
+    assert plane.submit(where, mark=1, label=LABEL).value() != worker
+
+
 def test_the_files_of_data_sets_go_with_the_executor() -> None:
     executor = ProcessExecutor(1)
     plane = WorkPlane(executor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_the_parts_of_a_run_add_up_to_its_wall_time(folder: Path) -> None:
     spent_s = told["profile"]["spent_s"]
     assert sum(spent_s.values()) == pytest.approx(told["wall_s"], abs=0.05)
     assert all(spent_s[part] > 0 for part in PARTS if part != "waiting")
-    assert spent_s["waiting"] == 0
+    assert spent_s["waiting"] < 0.05 * told["wall_s"]  # to claim what runs have in common takes a moment
     assert told["profile"]["peak_rss_bytes"] > 50e6
 
 
@@ -93,6 +94,7 @@ def test_edgesim_profile_shows_it(folder: Path) -> None:
     assert [line.split()[0] for line in lines[2 : 2 + len(PARTS)]] == list(PARTS)
     assert f"{manifest(folder)['jobs']} jobs settled" in outcome.output
     assert "most memory of the run's process" in outcome.output
+    assert re.search(r"^\d+ results from the cache, \d+ kept in it$", outcome.output, re.MULTILINE)
 
 
 def test_a_run_without_a_profile_says_so(tmp_path: Path) -> None:

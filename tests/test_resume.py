@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dying_runs import (
     LEARNERS,
@@ -169,6 +170,43 @@ def test_another_version_or_cpu_is_refused(tmp_path: Path, change: dict[str, Any
     with pytest.raises(UserError, match=words):
         resume(folder)
     assert manifest(folder) == told
+
+
+def test_a_run_does_not_go_on_with_other_data_or_recordings(tmp_path: Path) -> None:
+    def write(seed: int, speed: str) -> None:
+        rng = np.random.default_rng(seed)
+        np.savez(tmp_path / "data.npz", x=rng.random((400, 6), np.float32), y=rng.integers(0, 4, 400))
+        (tmp_path / "speed.csv").write_text(f"time,value\n0,{speed}\n60,2e6\n", encoding="utf-8")
+
+    def refuse(words: str) -> None:
+        with pytest.raises(UserError, match=words):
+            resume(folder)
+
+    write(0, "1e6")
+    data = {"source": "npz", "path": str(tmp_path / "data.npz"), "proxy": {"share": "20 %"}, "test_share": "30 %"}
+    data |= {"partition": {"kind": "iid", "samples": 20}, "test_samples": 20}
+    uplink = {"csv": str(tmp_path / "speed.csv"), "value_unit": "B/s"}
+    device = {"name": "one", "count": 2, "compute": "1 GFLOP/s", "memory": "1 GiB", "uplink": uplink}
+    device |= {"downlink": "1 Mbit/s"}
+    folder = tmp_path / "run"
+    die(folder, 20, tiny_scenario(data=data, devices=[device], drifts=[], learners=LEARNERS))
+    write(1, "1e6")
+    refuse("begun with other data")
+    write(0, "3e6")
+    refuse(r"files\..*speed\.csv")
+    write(0, "1e6")
+    assert resume(folder) == folder
+
+
+def test_a_run_that_died_before_it_had_a_manifest_may_begin_again(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "scenario.yaml").write_text("somebody's own", encoding="utf-8")
+    with pytest.raises(UserError, match="not empty"):
+        run(tiny_scenario(), learners=["no_adaptation"], out=folder)
+    (folder / ".lock").touch()
+    run(tiny_scenario(), learners=["no_adaptation"], out=folder)
+    assert manifest(folder)["status"] == "done"
 
 
 def test_a_folder_that_another_process_runs_is_refused(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def profile_text(manifest: dict[str, Any], run_dir: Path) -> str:
             f"{work['done']} jobs settled: {work['run']} computed in {work['batches']} batches, {work['found']} found",
             f"{work['fused_jobs']} of them fused, in {work['fused_batches']} batches",
         ]
+    if "cache" in manifest:
+        lines.append(f"{manifest['cache']['hits']} results from the cache, {manifest['cache']['kept']} kept in it")
     for name, key in (("the run's process", "peak_rss_bytes"), ("the largest worker", "worker_peak_rss_bytes")):
         if found[key]:
             lines.append(f"most memory of {name}: {bytes_text(found[key])}")

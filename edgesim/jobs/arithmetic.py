@@ -59,6 +59,7 @@ _CODE = (
     "edgesim.jobs.stacked_training",
     "edgesim.jobs.trained",
     "edgesim.models",
+    "edgesim.seeds",
 )
 _DATA = "edgesim.data"
 
@@ -273,7 +274,7 @@ def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) 
     return Evaluation(correct, loss_sum, samples)
 
 
-@job(depends=("edgesim.jobs.members",), light=True, stacks=True)
+@job(depends=("edgesim.jobs.members", "edgesim.jobs.trained"), light=True, stacks=True)
 def average(*states: State | Trained, weights: Sequence[float] | None = None) -> State:
     """Average weights: parameters and float buffers; whole numbers (a count of batches) are those of the
     first.
@@ -312,7 +313,7 @@ def average(*states: State | Trained, weights: Sequence[float] | None = None) ->
     return {**first, **dict(zip(names, mean, strict=True))}
 
 
-@job(light=True)
+@job(depends=("edgesim.jobs.trained",), light=True)
 def transcode(state: State | Trained, *, codec: str) -> State:
     """What arrives when weights are sent: packed with ``codec`` (``fp32``, ``fp16``) and unpacked again."""
     narrow = {"fp32": torch.float32, "fp16": torch.float16}.get(codec)

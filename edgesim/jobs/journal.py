@@ -95,6 +95,7 @@ class Journal:
         self._files_made = max((_number(name) for name in self._files.names()), default=0)
         for place in self._files.records():
             self._take(place)
+        self._files.clear_orphans({_VALUES, *self._frontier})
         self.damage = tuple(self._files.damage)
         self._remembers = bool(self._values or self._weights or self._computed)
         self._unwritten: dict[str, tuple[Any, JobFunction[..., Any]]] = {}
@@ -261,7 +262,11 @@ class Journal:
             for key, structure in json.loads(notes["values"]).items():
                 self._values[key] = structure, tensors.__getitem__
             return
-        file = open_record(self._files.folder / place.file)
+        path = self._files.folder / place.file
+        if path.stat().st_size != place.length:
+            self._files.damage.append(f"{path} is longer than its record")
+            return
+        file = open_record(path)
         structures = json.loads(file.metadata()["values"])
         for key, structure in structures.items():
             self._drop_key(key)

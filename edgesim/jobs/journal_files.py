@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -89,6 +89,12 @@ class JournalFiles:
         self._note("-", name, durable=False)
         (self.folder / name).unlink(missing_ok=True)
 
+    def clear_orphans(self, wanted: Collection[str]) -> None:
+        """Remove the files that are not wanted: left by a process that died before their line was in the index."""
+        for path in self.folder.iterdir():
+            if path.name != INDEX and path.name not in wanted:
+                path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the files. Closing twice is harmless."""
         with contextlib.ExitStack() as files:  # closes all, even if one cannot be written to the end
@@ -104,6 +110,8 @@ class JournalFiles:
     def _read_index(self) -> list[list[str]]:
         path = self.folder / INDEX
         if not path.exists():
+            if any(self.folder.iterdir()):
+                self.damage.append(f"{path} is missing")
             return []
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1

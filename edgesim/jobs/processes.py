@@ -98,7 +98,12 @@ class ProcessExecutor:
         except Exception as error:  # something in it cannot go to another process
             self._finished.append((ticket, [Raised(error) for _ in calls.each]))
             return
-        self._under_way[self._submit(sent)] = sent
+        try:
+            future = self._submit(sent)
+        except BrokenProcessPool:  # a worker has died meanwhile, idle or at work on something else
+            self._repeat_alone()
+            future = self._submit(sent)
+        self._under_way[future] = sent
 
     def finish(self) -> tuple[int, list[Outcome]]:
         """See ``Executor``. Where a worker dies, what was under way is repeated, one batch at a time, so that it is

@@ -12,7 +12,7 @@ _BATCH = 128
 """Samples that go through the network at a time."""
 
 
-@job(depends=("edgesim.jobs.bench", "edgesim.models", "edgesim.data"))
+@job(depends=("edgesim.jobs.bench", "edgesim.jobs.placement", "edgesim.models", "edgesim.data"))
 def mistakes(state: State, *views: Batch, architecture: Architecture) -> list[bool]:
     """Whether the model is wrong about each sample, in the order of the views and of the samples in each."""
     tool = bench(architecture)

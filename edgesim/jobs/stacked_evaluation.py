@@ -52,7 +52,7 @@ def evaluate(elements: Sequence[Element], *, architecture: Architecture) -> list
                 parts.setdefault(filled_up(samples), []).append(part)
     with torch.inference_mode():
         rows_at_a_time = _ROWS_AT_A_TIME.get(current().type, 1)
-        for rows, alike in parts.items():
+        for rows, alike in sorted(parts.items()):  # sums of an element in an order that is its own
             at_a_time = max(1, rows_at_a_time // rows)
             for first in range(0, len(alike), at_a_time):
                 some_parts = alike[first : first + at_a_time]

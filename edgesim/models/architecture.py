@@ -11,7 +11,7 @@ from functools import lru_cache
 from ..errors import UserError
 from . import facts
 from .facts import OptionValue
-from .sources import source_digest
+from .sources import closure_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Architecture:
     def key(self) -> str:
         """Stable text that differs between different networks.
 
-        For a factory it ends with a hash of the Python files of its top-level package, so that editing the
-        user's code changes the key; reading it imports nothing.
+        For a factory it ends with a hash of the Python files of its top-level package and of what these import of
+        the user's own, so that editing the user's code changes the key; reading it imports nothing.
         """
         return _key(self)
 
@@ -107,5 +107,5 @@ def _key(architecture: Architecture) -> str:
     name = architecture.name
     text = f"{name}{json.dumps(dict(architecture.options))}{architecture.input_shape}->{architecture.classes}"
     if facts.source_of(name) == "factory":
-        text += f"@{source_digest(name.partition('.')[0].partition(':')[0])}"
+        text += f"@{closure_digest(name.partition('.')[0].partition(':')[0])}"
     return text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import sys
 from functools import cache
 from pathlib import Path
+
+from ..loaded_code import OWN, is_installed
 
 
 @cache
@@ -25,18 +28,67 @@ def source_digest(module: str) -> str:
     ModuleNotFoundError
         There is no such module, or it has no Python source.
     """
+    files = _files(module)
+    if not files:
+        raise ModuleNotFoundError(f"there is no Python source of {module!r}", name=module)
+    digest = hashlib.blake2b(digest_size=16)
+    for name, path in files:
+        digest.update(f"{name.as_posix()}\0".encode() + hashlib.blake2b(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@cache
+def closure_digest(module: str) -> str:
+    """Hash the source of a user's module or package, and of every module that it imports, directly or not.
+
+    Those of Python and of installed packages are left out, as their versions tell, and so are edgesim's own. What is
+    imported under a name that is only made up at run time is not seen.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        There is no such module, or it has no Python source.
+    """
+    digests = {module: source_digest(module)}
+    waiting = [] if module in OWN else [module]
+    while waiting:
+        for name in _imported(waiting.pop()) - digests.keys():
+            digests[name] = source_digest(name)
+            waiting.append(name)
+    if len(digests) == 1:
+        return digests[module]
+    return hashlib.blake2b(repr(sorted(digests.items())).encode(), digest_size=16).hexdigest()
+
+
+def _files(module: str) -> list[tuple[Path, Path]]:
+    """The Python files of a module or package: each by its name in there, and where it is."""
     loaded = sys.modules.get(module)
     spec = importlib.util.find_spec(module) if loaded is None else None
     folders = getattr(loaded, "__path__", None) or (spec and spec.submodule_search_locations)
     origin = getattr(loaded, "__file__", None) or (spec and spec.origin)
     if folders:
         roots = [Path(folder) for folder in folders]
-        files = [(path.relative_to(root), path) for root in roots for path in sorted(root.rglob("*.py"))]
-    elif origin and origin.endswith(".py"):
-        files = [(Path(), Path(origin))]
-    else:
-        raise ModuleNotFoundError(f"there is no Python source of {module!r}", name=module)
-    digest = hashlib.blake2b(digest_size=16)
-    for name, path in files:
-        digest.update(f"{name.as_posix()}\0".encode() + hashlib.blake2b(path.read_bytes()).digest())
-    return digest.hexdigest()
+        return [(path.relative_to(root), path) for root in roots for path in sorted(root.rglob("*.py"))]
+    return [(Path(), Path(origin))] if origin and origin.endswith(".py") else []
+
+
+def _imported(module: str) -> set[str]:
+    """The top-level modules that a module's files name in import statements, and that are neither Python's, nor
+    installed, nor edgesim's own."""
+    names: set[str] = set()
+    for _, path in _files(module):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    names -= sys.stdlib_module_names
+    names -= {*OWN, "analysis"}
+    return {name for name in names if _is_there(name) and not is_installed(str(_files(name)[0][1]))}
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return bool(_files(module))
+    except (ImportError, ValueError):  # an import that is tried and may fail
+        return False
