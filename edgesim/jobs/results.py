@@ -49,21 +49,19 @@ class Result:
         key: str,
         function: JobFunction[..., Any],
         results: Results,
-        *,
+        shared: bool = False,
         value: Any = _NOT_LOADED,
         load: Load | None = None,
-        shared: bool = False,
     ) -> None:
         self.key = key
         self.function = function
         self.shared = shared
-        self.nbytes = 0
         self._results = results
         self._load = load
         self._stored = load
         self._value = value
-        if load is None:
-            self._count()
+        self.nbytes = 0 if load is not None else value.nbytes if type(value) is Member else size_bytes(value)
+        results.total_bytes += self.nbytes
 
     @property
     def value(self) -> Any:
@@ -169,7 +167,7 @@ class Results:
             return known
         if type(value) is Member and value.stack is not None:
             value.stack.watch(self._thin)
-        result = Result(key, function, self, value=value, shared=shared)
+        result = Result(key, function, self, shared, value)
         self.live.add(key, result)
         if self.store is not None:
             self.store.put(result)
@@ -197,7 +195,7 @@ class Results:
         if result is None and self.store is not None and (shared or self.store.remembers):
             load = self.store.find(key, function, shared=shared)
             if load is not None:
-                result = Result(key, function, self, load=load, shared=shared)
+                result = Result(key, function, self, shared, load=load)
                 self.live.add(key, result)
         return result
 
