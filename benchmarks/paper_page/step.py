@@ -95,11 +95,13 @@ def mean_ratios(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
         ]
         whole = np.mean([found.total_ratio(learner) for _, _, found in images if learner in found.spent])
         least = [times for one in halfway if learner in one.spent for times in one.at_least(learner) if times > 0]
+        seeds = sum(found.seeds_with_ratio(learner) for name, _, found in images if name in known)
         mean = f"{np.mean(list(known.values())):.2f}" if known else "n/a"
         without = [f"`{name}`" for name in of_cells if name not in known]
         said.append(
             f"{title} needs {mean} times ECLM's bytes to the common target, mean over the cells with images"
             + (f" without {', '.join(without)}, where there is no ratio" if without else "")
+            + (f" ({seeds} seeds in all)" if known else "")
             + (f"; to half of ECLM's gain at least {min(least):.2f} times in each cell and seed" if least else "")
             + f"; in whole runs of equally many rounds {whole:.2f} times"
             + (f" (the paper in these cells: {np.mean(theirs):.2f})." if theirs else ".")
