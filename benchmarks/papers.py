@@ -21,23 +21,28 @@ from pathlib import Path
 import joblib
 from paper_page import CELLS, Task, draw, is_done, page, scenario_of, tasks
 
+from edgesim.errors import UserError
 from edgesim.simulation import load_scenario, run
 
 
-def play(task: Task, root: Path) -> str:
-    """Run one task unless it is done; what to say of it."""
+def play(task: Task, root: Path) -> tuple[bool, str]:
+    """Run one task unless it is done; whether it is done now, and what to say of it."""
     folder = task.folder(root)
     if is_done(folder):
-        return f"{folder}: was done"
+        return True, f"{folder}: was done"
     if folder.exists():
         shutil.rmtree(folder)  # it was stopped
     # A path that the scenario names and its small form replaces is never read.
     for name in ("EDGESIM_DATA", "EDGESIM_HAR"):
         os.environ.setdefault(name, "/nowhere")
     began = time.perf_counter()
-    scenario = load_scenario(scenario_of(task.cell), overrides=task.overrides())
-    run(scenario, seeds=[task.seed], learners=CELLS[task.cell].get("learners"), out=folder)
-    return f"{folder}: {time.perf_counter() - began:.0f} s"
+    try:
+        scenario = load_scenario(scenario_of(task.cell), overrides=task.overrides())
+    except UserError as error:  # a file that not everybody has: the other cells go on
+        return False, f"{folder}: not run: {error}"
+    # The code is our own: paper_models.
+    run(scenario, seeds=[task.seed], learners=CELLS[task.cell].get("learners"), out=folder, allow_code=True)
+    return True, f"{folder}: {time.perf_counter() - began:.0f} s"
 
 
 def main() -> None:
@@ -69,8 +74,12 @@ def main() -> None:
     if "EDGESIM_DATA" not in os.environ:
         parser.error("set EDGESIM_DATA to the folder of the data")
     pool = joblib.Parallel(n_jobs=given.jobs, return_as="generator_unordered")
-    for told in pool(joblib.delayed(play)(task, given.root) for task in wanted):
+    all_done = True
+    for is_run, told in pool(joblib.delayed(play)(task, given.root) for task in wanted):
         print(told, flush=True)
+        all_done &= is_run
+    if not all_done:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from edgesim.errors import UserError
 
 BENCHMARKS = Path(__file__).parents[1]
 SCENARIOS = BENCHMARKS.parent / "scenarios" / "papers"
+MODELS = "paper_models"
+"""The module beside ``papers.py`` with networks of its own."""
 
 Cell = Mapping[str, Any]
 """What ``papers.yaml`` says of a cell."""
@@ -45,8 +47,11 @@ class Task:
 
     def command(self) -> str:
         """What one would type to run it alone."""
-        sets = " ".join(f"--set {json.dumps(override)}" for override in self.overrides())
-        return f"edgesim run scenarios/papers/{scenario_of(self.cell).name} --seeds {self.seed} {sets}".rstrip()
+        changes = self.overrides()
+        sets = " ".join(f"--set {json.dumps(override)}" for override in changes)
+        told = f"edgesim run scenarios/papers/{scenario_of(self.cell).name} --seeds {self.seed} {sets}".rstrip()
+        is_code = any(change.startswith("model=") and f"{MODELS}:" in change for change in changes)
+        return f"PYTHONPATH=benchmarks {told} --allow-code" if is_code else told
 
 
 def scenario_of(cell: str, cells: Mapping[str, Cell] = CELLS) -> Path:
