@@ -1,5 +1,6 @@
 """AdaptiveNet: branches that learn to do what blocks do, paths under budgets, the search on the device."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,23 @@ from learners.adaptive_net.search import BranchCosts, feasible, first_candidates
 RESNET = Architecture.of("resnet18", {"width": 4}, input_shape=(1, 8, 8), classes=3)
 MLP = Architecture.of("mlp", {"hidden": [16, 8]}, input_shape=(6,), classes=3)
 TWO = Branching((0.5, 0.25), short=True, min_width=2)
+CALLED = """
+from torch import nn
+from torch.nn import functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f1, self.f2, self.f3 = nn.Linear(6, 16), nn.Linear(16, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.f3(F.gelu(self.f2(F.gelu(self.f1(x)))))
+
+
+def make(*, input_shape, classes):
+    return Net()
+"""
 QUICK = {"trigger": {"every": "3 min"}, "epochs": 2, "population": 2}
 
 
@@ -84,6 +102,24 @@ def test_a_path_is_trained_through_the_supernet_as_it_is_served() -> None:
     with torch.no_grad():
         assert torch.allclose(supernet.along(x, choice), path(x), atol=1e-6)
         assert torch.equal(supernet.along(x, (0, 0, 0, 0)), supernet(x))
+
+
+def test_a_path_is_what_the_supernet_trains_where_activations_are_called_as_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "called_net.py").write_text(CALLED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    base = Architecture.of("called_net:make", {}, input_shape=(6,), classes=3, allow_code=True)
+    state, x = grown(base), torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    supernet = instantiate(supernet_of(base, TWO), seed=0)
+    supernet.load_state_dict(state)
+    assert isinstance(supernet, Supernet)
+    for choice in ((0,), (1,), (2,)):
+        target = path_of(base, TWO, choice)
+        path = instantiate(target, seed=0)
+        path.load_state_dict(work.take_path(state, base=base, target=target, choice=choice))
+        with torch.no_grad():
+            assert torch.allclose(supernet.along(x, choice), path(x), atol=1e-6)
 
 
 def test_training_paths_by_labels_makes_them_better_and_leaves_the_backbone_alone() -> None:
@@ -171,6 +207,28 @@ def test_with_many_blocks_paths_are_drawn() -> None:
     fitting = feasible([2] * 12, [BranchCosts(30.0, changes, budget=29.0)], np.random.default_rng(0))
     assert 1000 < len(fitting) <= 4097
     assert (2,) * 12 in fitting
+
+
+def test_where_paths_are_drawn_the_backbone_is_among_them() -> None:
+    changes = ((0.0, -1.0, -2.0),) * 12
+    for seed in range(5):
+        fitting = feasible([2] * 12, [BranchCosts(30.0, changes, budget=30.0)], np.random.default_rng(seed))
+        assert fitting[0] == (0,) * 12  # the costliest
+        assert len(set(fitting)) == len(fitting)
+
+
+@pytest.mark.parametrize("short_of", [0, 1])
+def test_where_paths_are_drawn_one_is_found_if_one_fits_a_single_budget(short_of: int) -> None:
+    draw = np.random.default_rng(7)
+    changes = [tuple((0.0, *draw.uniform(-2, 1, 3).tolist()) for _ in range(10)) for _ in range(2)]
+    least = [50.0 + sum(min(block) for block in of_cost) for of_cost in changes]  # seldom the last branch of each block
+    budgets = [least[cost] + 1e-9 if cost == short_of else 100.0 for cost in range(2)]
+    costs = [BranchCosts(50.0, of_cost, budget) for of_cost, budget in zip(changes, budgets, strict=True)]
+    for seed in range(5):
+        (found,) = feasible([3] * 10, costs, np.random.default_rng(seed))
+        assert costs[short_of].of(found) == pytest.approx(least[short_of])
+    costs[short_of] = BranchCosts(50.0, changes[short_of], least[short_of] - 1e-6)
+    assert feasible([3] * 10, costs, np.random.default_rng(0)) == []
 
 
 def tables_of(scenario: dict[str, Any] | None = None, **params: object) -> dict[str, pd.DataFrame]:

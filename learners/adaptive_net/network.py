@@ -17,6 +17,7 @@ from ..eclm.blocks import Block
 from ..eclm.layers import ModuleLayer
 from ..eclm.main_path import Unit
 from ..eclm.network import blocks_of
+from ..eclm.placing import put
 from .architectures import Branching, Choice
 
 
@@ -180,11 +181,7 @@ def path(
     network = instantiate(of_base, torch.initial_seed())
     for block, chosen in zip(blocks_of(of_base), choice, strict=True):
         if chosen:
-            parent = network.get_submodule(block.parent)
-            branch = branches_of(block, Branching(ratios, short, min_width))[chosen - 1]
-            setattr(parent, block.children[0], branch)
-            for name in block.children[1:]:
-                setattr(parent, name, nn.Identity())
+            put(network, block, branches_of(block, Branching(ratios, short, min_width))[chosen - 1])
     return network
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import numpy as np
 from .architectures import Choice
 
 ENUMERATED = 4096
-"""Up to so many paths all are looked at; of more, so many are drawn."""
+"""Up to so many paths all are looked at; of more, so many are drawn, and the cheapest are added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,17 @@ class BranchCosts:
         """The cost of a path."""
         return self.always + sum(block[chosen] for block, chosen in zip(self.changes, choice, strict=True))
 
+    @property
+    def cheapest(self) -> Choice:
+        """The path that costs least."""
+        return tuple(block.index(min(block)) for block in self.changes)
+
 
 def feasible(branches: Sequence[int], costs: Sequence[BranchCosts], random: np.random.Generator) -> list[Choice]:
     """The paths within all budgets, the costliest first by the first cost; empty where none fits.
+
+    Where paths are drawn, the backbone and the cheapest path of each cost are looked at too: if a path fits and only
+    one budget is short, one is found. If several are short, those that fit may all be among the paths not drawn.
 
     Parameters
     ----------
@@ -49,14 +58,14 @@ def feasible(branches: Sequence[int], costs: Sequence[BranchCosts], random: np.r
     random
         Draws paths where there are too many to look at all of them.
     """
-    total = int(np.prod([count + 1 for count in branches]))
+    total = math.prod(count + 1 for count in branches)
     every: Sequence[Choice]
     if total <= ENUMERATED:
         every = list(itertools.product(*(range(count + 1) for count in branches)))
     else:
         drawn = random.integers(0, np.array(branches) + 1, size=(ENUMERATED, len(branches)))
-        every = list(dict.fromkeys(tuple(int(c) for c in row) for row in drawn))
-        every.append(tuple(branches))  # all the smallest, where ratios descend
+        paths: list[Choice] = [tuple(int(c) for c in row) for row in drawn]
+        every = list(dict.fromkeys([*paths, (0,) * len(branches), *(cost.cheapest for cost in costs)]))
     fitting = [choice for choice in every if all(cost.of(choice) <= cost.budget for cost in costs)]
     return sorted(fitting, key=lambda choice: (-costs[0].of(choice), choice))
 

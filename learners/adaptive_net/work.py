@@ -120,8 +120,7 @@ def take_path(state: State | Trained, *, base: Architecture, target: Architectur
     branches = {}
     for place, (block, chosen) in enumerate(zip(blocks_of(base), choice, strict=True)):
         if chosen:
-            first = f"{block.parent}.{block.children[0]}" if block.parent else block.children[0]
-            branches[f"{first}."] = f"branches.{place}.{chosen - 1}."
+            branches[f"{block.path}."] = f"branches.{place}.{chosen - 1}."
     taken: State = {}
     for spec in layout(target):
         start = next((start for start in branches if spec.name.startswith(start)), None)

@@ -16,8 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgesim.errors import UserError
 
+from .links import leak, linked, why_apart
 from .main_path import PLAIN, POOLINGS, MainPath, Unit, Weighted
-from .tracing import Trace
+from .tracing import Call, Trace
+
+_REASONS = 3
+"""So many are told where no block is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Block:
         ``(first, last)``: what goes into unit ``first`` is added to what comes out of unit ``last``.
     input_shape, output_shape
         Without the batch.
+    is_open
+        Whether the parent calls activations between the children, which it goes on doing whatever takes their place.
     """
 
     parent: str
@@ -44,6 +50,12 @@ class Block:
     skips: tuple[tuple[int, int], ...]
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+    is_open: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where the layer that takes its place comes to stand; see ``placing``."""
+        return _join(self.parent, f"{self.children[-1]}.layer" if self.is_open else self.children[0])
 
     @property
     def name(self) -> str:
@@ -67,6 +79,8 @@ def find_blocks(network: nn.Module, input_shape: Sequence[int]) -> tuple[Block, 
        between that can shrink: two neighbours make one block. The network's last layer stays what it is, unless
        nothing else can be found.
 
+    Activations may be called as functions. What is made inside of a block is read by nobody else.
+
     Parameters
     ----------
     network
@@ -85,9 +99,13 @@ def find_blocks(network: nn.Module, input_shape: Sequence[int]) -> tuple[Block, 
     blocks = _paired([group for group in groups if weighted[-1] not in group.paths], trace)
     blocks = blocks or _paired(groups, trace)
     if not blocks:
+        apart = [why for path in trace.modules for why in why_apart(trace, path)]
+        refused = [group.refused for group in groups if group.refused is not None]
+        reasons = list(dict.fromkeys([*refused, *apart]))[:_REASONS]
         raise UserError(
             f"no repeated block found in {type(network).__name__}: there must be modules of one class that follow "
             "each other (residual blocks), or at least two convolutions or fully connected layers in a row"
+            + "".join(f"; {reason}" for reason in reasons)
         )
     return tuple(blocks)
 
@@ -102,6 +120,8 @@ class _Group:
     skips: list[tuple[int, int]]
     paths: set[str]  # of the layers inside
     is_stage: bool
+    is_open: bool
+    refused: str | None  # why it cannot become a block
 
 
 def _building_blocks(trace: Trace) -> set[type[nn.Module]]:
@@ -141,15 +161,15 @@ def _groups(trace: Trace, path: str, building_blocks: set[type[nn.Module]]) -> I
 
 
 def _chains(trace: Trace, path: str) -> Iterator[list[str]]:
-    """The children of a module in the order of their calls, cut where one is not fed by the one before."""
+    """The children of a module in the order of their calls, cut where one is not fed by the one before alone."""
     chain: list[str] = []
-    fed_by: int | None = None
+    before: Call | None = None
     for name, call in trace.children(path):
-        if chain and call.sources[0] != fed_by:
+        if before is not None and linked(trace, before, call) is None:
             yield chain
             chain = []
         chain.append(name)
-        fed_by = call.target
+        before = call
     if chain:
         yield chain
 
@@ -194,15 +214,24 @@ def _layer_groups(trace: Trace, parent: str, names: list[str]) -> Iterator[_Grou
 
 def _group(trace: Trace, parent: str, names: list[str], *, is_stage: bool) -> _Group:
     walk = MainPath(has_shortcuts=is_stage)
-    paths = [_join(parent, name) for name in names]
-    for path in paths:
-        call = trace.once(path)
+    calls: list[Call] = []
+    is_open = False
+    for name in names:
+        call = trace.once(_join(parent, name))
         assert call is not None
-        walk.enter(call)
-        for step in trace.within([path]):
+        for step in (linked(trace, calls[-1], call) or []) if calls else []:
             walk.take(step)
-    layers = {step.path for step in trace.within(paths)}
-    return _Group(parent, list(names), walk.units, walk.skips, layers, is_stage)
+            calls.append(step)
+            is_open = True
+        walk.enter(call)
+        for step in trace.within(call):
+            walk.take(step)
+        calls.append(call)
+    layers = {step.path for call in calls for step in trace.within(call)}
+    refused = leak(trace, calls)
+    if walk.leading is not None:
+        refused = f"{calls[0].path} begins with {type(walk.leading).__name__}, before its first weighted layer"
+    return _Group(parent, list(names), walk.units, walk.skips, layers, is_stage, is_open, refused)
 
 
 def _paired(groups: Sequence[_Group], trace: Trace) -> list[Block]:
@@ -213,7 +242,7 @@ def _paired(groups: Sequence[_Group], trace: Trace) -> list[Block]:
             first = joined.pop()
             group = _group(trace, group.parent, first.children + group.children, is_stage=False)
         joined.append(group)
-    return [_block(group, trace) for group in joined if _can_shrink(group)]
+    return [_block(group, trace) for group in joined if _can_shrink(group) and group.refused is None]
 
 
 def _make_a_pair(first: _Group, second: _Group, trace: Trace) -> bool:
@@ -223,7 +252,7 @@ def _make_a_pair(first: _Group, second: _Group, trace: Trace) -> bool:
         return False
     before = trace.once(_join(first.parent, first.children[-1]))
     after = trace.once(_join(second.parent, second.children[0]))
-    return before is not None and after is not None and before.target == after.sources[0]
+    return before is not None and after is not None and linked(trace, before, after) is not None
 
 
 def _can_shrink(group: _Group) -> bool:
@@ -238,7 +267,15 @@ def _block(group: _Group, trace: Trace) -> Block:
     assert last is not None
     # A shortcut from the block's wide input, or to its wide output, is the residual module's task.
     inner = tuple((a, b) for a, b in group.skips if a > 0 and b < len(group.units) - 1)
-    return Block(group.parent, tuple(group.children), tuple(group.units), inner, first.input_shape, last.output_shape)
+    return Block(
+        group.parent,
+        tuple(group.children),
+        tuple(group.units),
+        inner,
+        first.input_shape,
+        last.output_shape,
+        group.is_open,
+    )
 
 
 def _join(parent: str, name: str) -> str:

@@ -9,11 +9,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgesim.errors import UserError
 
-from .tracing import Call
+from .tracing import Call, Value
 
 Weighted = nn.Conv2d | nn.Linear
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d)
-_ACTIVATIONS = (
+KEEPING_SHAPE = (
     nn.ReLU,
     nn.ReLU6,
     nn.LeakyReLU,
@@ -23,8 +23,13 @@ _ACTIVATIONS = (
     nn.Hardswish,
     nn.Tanh,
     nn.Sigmoid,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.Identity,
 )
-PLAIN = (*POOLINGS, *_ACTIVATIONS, nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
+"""Layers that work number by number or channel by channel."""
+
+PLAIN = (*POOLINGS, *KEEPING_SHAPE, nn.Flatten)
 """Layers without weights that may stand between weighted ones."""
 
 
@@ -76,18 +81,21 @@ class MainPath:
         The weighted layers so far.
     skips
         Shortcuts as ``(first, last)``: what goes into unit ``first`` is added to what comes out of unit ``last``.
+    leading
+        A layer without weights before the first unit, which no unit holds; None where there is none.
     """
 
     def __init__(self, has_shortcuts: bool) -> None:
         self._has_shortcuts = has_shortcuts
         self.units: list[Unit] = []
         self.skips: list[tuple[int, int]] = []
-        self._main: dict[int, int] = {}  # tensor on the main path -> how many units came before it
-        self._aside: set[int] = set()
+        self.leading: nn.Module | None = None
+        self._main: dict[Value, int] = {}  # tensor on the main path -> how many units came before it
+        self._aside: set[Value] = set()
         self._module: Call | None = None
 
     def enter(self, module: Call) -> None:
-        """Begin with the next sibling."""
+        """Begin with the next sibling, which reads what the one before has made."""
         self._module = module
         self._main = {module.sources[0]: len(self.units)}
         self._aside = set()
@@ -115,10 +123,13 @@ class MainPath:
         elif isinstance(layer, PLAIN) and self._at_head(step):
             if self.units:
                 self.units[-1] = replace(self.units[-1], after=(*self.units[-1].after, layer))
+            else:
+                self.leading = layer
             self._main[step.target] = len(self.units)
         else:
-            what = "a function between layers" if layer is None else type(layer).__name__
-            raise UserError(f"{step.path}: a block with {what} inside cannot be modularised, only chains and shortcuts")
+            what = f"the function {step.function}" if layer is None else type(layer).__name__
+            where = step.path or "the network itself"
+            raise UserError(f"{where}: a block with {what} inside cannot be modularised, only chains and shortcuts")
 
     def _weigh(self, step: Call, layer: Weighted) -> None:
         if self._has_shortcuts and self._is_projection(step):

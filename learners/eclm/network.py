@@ -14,6 +14,7 @@ from edgesim.models import Architecture, build, instantiate
 from .architectures import Selecting
 from .blocks import Block, find_blocks
 from .layers import ModuleLayer
+from .placing import put
 from .selector import Selector, top_k_gates
 
 
@@ -111,11 +112,8 @@ def modular(
     for place, count, has_bypass in zip(blocks, shrunk, bypass, strict=True):
         block = blocks_of(of_base)[place]
         layer = ModuleLayer(block, shrunk=count, bypass=has_bypass, ratio=ratio, min_width=min_width, charged=charged)
-        parent = network.get_submodule(block.parent)
-        setattr(parent, block.children[0], layer)
-        for name in block.children[1:]:
-            setattr(parent, name, nn.Identity())
-        paths.append(f"{block.parent}.{block.children[0]}" if block.parent else block.children[0])
+        put(network, block, layer)
+        paths.append(block.path)
     selector = _selector(of_base, (modules,) * len(blocks), embedding, noisy=selecting == "cloud")
     if selecting == "frozen":
         selector.freeze()
