@@ -99,12 +99,14 @@ class Stage:
                 raise DiskFull(str(self.folder.path), str(error), reached) from error
             raise LearnerFailure(label, surroundings.seed, world.now, f"{type(error).__name__}: {error}") from error
         self.played += 1
-        played = {
+        played: dict[str, Any] = {
             "learner": label,
             "seed": surroundings.seed,
             "frontier_s": tables.frontier_s,
             "jobs": self.plane.done - settled,
         }
+        if offline.remarks:
+            played["remarks"] = offline.remarks
         tables.seal({"world": played, "code": loaded_code(self.own_packages)})
         self._tell(played)
 

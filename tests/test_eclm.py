@@ -1,12 +1,16 @@
 """ECLM's protocol: who asks for what, what travels, what is merged, and what its parameters change."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from edgesim import UserError
+from edgesim.cli import app
 from edgesim.models import cost
+from edgesim.tables import read_manifest
 from edgesim.testing import check_learner, run_tiny, tiny_scenario
 from learners.eclm.learner import ECLM
 
@@ -213,6 +217,67 @@ def test_a_device_switches_to_a_smaller_stored_sub_model_while_it_is_slow() -> N
     assert slow.iloc[-1] < sizes[sizes.index < 200].iloc[-1]
     assert sizes[(sizes.index >= 300) & (sizes.index < 340)].iloc[-1] == sizes[sizes.index < 200].iloc[-1]
     assert len(jobs(tables, "derive", "near"))
+
+
+def test_a_device_serves_with_what_fits_while_memory_is_short_and_with_the_larger_one_afterwards() -> None:
+    """3,000 bytes are enough to serve with a smaller sub-model, but not to make one then."""
+    near, _ = tiny_scenario().to_document()["devices"]
+    memory = {"steps": {"0 s": "64 MiB", "200 s": "3000 B", "300 s": "64 MiB"}}
+    shaky = {**PLAIN, "horizon": "340 s", "devices": [{**near, "memory": memory}]}
+    tables = tables_of(shaky, modules=8, switch_every="20 s", max_ratio=1)
+    served = tables["deployments"].query("cause == 'deploy' and device == 'near-0'").set_index("time_s")
+    roomy, short, roomy_again = (
+        served[(served.index >= start) & (served.index < start + 100)] for start in (100, 200, 300)
+    )
+    assert len(short) == len(roomy_again) == 1  # once down, once up
+    assert short["size_bytes"].iloc[0] < roomy["size_bytes"].iloc[-1]
+    assert roomy_again["model_id"].iloc[0] == roomy["model_id"].iloc[-1]
+    made = tables["computations"].query("kind == 'derive' and node == 'near-0'")
+    assert set(made["status"]) == {"done"}
+    assert made["start_s"].max() < 200
+    assert short["model_id"].iloc[0] in set(made["output_model_id"])
+
+
+def test_where_no_stored_sub_model_fits_a_device_goes_on_with_what_it_serves() -> None:
+    near, _ = tiny_scenario().to_document()["devices"]
+    memory = {"steps": {"0 s": "64 MiB", "200 s": "100 B"}}
+    short = {**PLAIN, "horizon": "340 s", "devices": [{**near, "memory": memory}]}
+    tables = tables_of(short, modules=8, switch_every="20 s", max_ratio=1)
+    assert tables["deployments"].query("cause == 'deploy'")["time_s"].max() < 200
+
+
+def test_what_a_device_has_trained_it_no_longer_has_in_the_clouds_version() -> None:
+    """Nothing is merged, so the cloud's versions stay: what was overwritten is sent again, what was not is not."""
+    asking = {"trigger": {"every": "1 min"}, "deadline": "50 min", "initial": "full", "max_ratio": 1}
+
+    def sizes(**params: object) -> list[int]:
+        downs = weights(tables_of(**asking, **params), "down")
+        return [int(size) for size in downs[downs["device"] == "near-0"]["size_bytes"]]
+
+    first, *later = sizes()
+    assert first < 200  # empty lists
+    assert min(later) > 200
+    own = sizes(shared="local")
+    assert own[0] < 200 < own[1] < later[0]  # its own parts outside of modules do not come back
+    assert max(sizes(local_training=False)) < 200
+
+
+def test_a_device_without_the_time_to_train_serves_what_is_derived_for_it() -> None:
+    tables = tables_of(training_budget="1 us")
+    assert len(tables["deployments"].query("cause == 'deploy'")) == 8
+    assert len(jobs(tables, "train")) == 0
+    assert not len(tables["transfers"].query("kind == 'control' and direction == 'down'"))
+
+
+def test_kappa1_that_is_raised_is_told(tmp_path: Path) -> None:
+    few = {"mine": {"learner": "eclm", **QUICK, "modules": 3, "kappa1": 1}, "eclm": {**QUICK, "kappa1": 1}}
+    file, out = tmp_path / "few.yaml", tmp_path / "run"
+    file.write_text(tiny_scenario(**PLAIN, learners=few).to_yaml())
+    result = CliRunner().invoke(app, ["run", str(file), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    told = "kappa1 is 2, not 1: 4 sub-tasks need a module each, and a layer has 3"
+    assert [line for line in result.stderr.splitlines() if "kappa1" in line] == [f"mine: {told}"]
+    assert [world.get("remarks") for world in read_manifest(out)["worlds"]] == [[told], None]
 
 
 def test_with_drawn_importance_it_needs_no_values_and_timing_only_gives_the_same_transfers() -> None:

@@ -1,15 +1,23 @@
 """Sub-model derivation: the knapsack against brute force, and budgets that are never exceeded."""
 
 import itertools
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgesim.models import Architecture, cost
+from edgesim.world.training import Training
 from learners.eclm import derivation
-from learners.eclm.architectures import Held
-from learners.eclm.derivation import DoesNotFit, Resource, derive
+from learners.eclm.architectures import Held, Modularisation, everything, modularise, modules_per_layer, with_held
+from learners.eclm.budgets import Choice, choose
+from learners.eclm.derivation import DoesNotFit, Resource, derive, derive_exactly
+from learners.eclm.params import ECLMParams
+from learners.eclm.pretraining import drawn_importance
 
 numbers = st.integers(1, 50)
 
@@ -92,6 +100,57 @@ def test_where_the_most_important_modules_do_not_fit_cheaper_ones_are_taken() ->
     importance = [np.array([0.9, 0.1]), np.array([0.6, 0.4])]
     tight = {"bytes": Resource(0.0, (np.array([9.0, 1.0]), np.array([2.0, 2.0])), 3.5)}
     assert derive(importance, tight) == ((1,), (0,))
+
+
+RESNET = modularise(
+    Architecture.of("resnet18", {"width": 4}, input_shape=(3, 16, 16), classes=4),
+    Modularisation(modules=6, ratio=0.25, k=2, embedding=8),
+)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_resnets_sub_model_never_exceeds_the_memory_for_serving(training: bool) -> None:
+    """A whole one takes more than the sum over its modules."""
+    params = ECLMParams(local_training=training, max_ratio=1, training_budget=1e-9 if training else None)
+    least, most = serving_bytes(((1,),) * 4), serving_bytes(everything(RESNET))
+    random = np.random.default_rng(0)
+    for free in np.linspace(least, 0.95 * most, 5).astype(int).tolist():
+        chosen = choice_for(free, params, random)
+        assert serving_bytes(chosen.held) <= free
+        assert chosen.accumulate == 0
+
+
+def serving_bytes(held: Held) -> int:
+    return cost(with_held(RESNET, held)).inference_memory_bytes
+
+
+def choice_for(free_bytes: int, params: ECLMParams, random: np.random.Generator) -> Choice:
+    world: Any = SimpleNamespace(training=Training(optimizer="adam"))
+    device: Any = SimpleNamespace(
+        free_memory_bytes=free_bytes,
+        compute_flops_per_s=1e9,
+        hardware=SimpleNamespace(memory_overhead_bytes=0),
+        downlink_bytes_per_s=1e6,
+        uplink_bytes_per_s=1e6,
+    )
+    importance = drawn_importance(random, modules_per_layer(RESNET))
+    return choose(world, device, params, RESNET, importance, here=((),) * 4, shared_here=False, samples=9)
+
+
+@given(problems(), st.floats(1, 1.5))
+@settings(max_examples=50, deadline=None)
+def test_what_the_sum_underestimates_still_fits_and_the_cheapest_is_tried_before_giving_up(problem, worse) -> None:  # type: ignore[no-untyped-def]
+    importance, resources = problem
+    memory = resources["memory"]
+    exact = {"memory": lambda held: worse * memory.of(held)}
+    if worse * memory.least > memory.budget:
+        with pytest.raises(DoesNotFit) as refusal:
+            derive_exactly(importance, {"memory": memory}, exact)
+        assert refusal.value.budget == memory.budget
+    else:
+        assert exact["memory"](derive_exactly(importance, {"memory": memory}, exact)) <= memory.budget
+    roomy = {name: replace(resource, budget=np.inf) for name, resource in resources.items()}
+    assert derive_exactly(importance, roomy, exact) == derive(importance, roomy)
 
 
 def test_a_device_on_which_nothing_fits_is_told_which_budget_is_missed() -> None:

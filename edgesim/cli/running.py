@@ -349,6 +349,9 @@ def _show(folder: Path) -> None:
         if facts.get("device", "cpu") != "cpu":
             where += f" on {facts['device']}"
         typer.echo(f"\nTrained {where}, with room for {bytes_text(computing['memory_bytes'])} of models and results.")
+    remarks = [(world["learner"], text) for world in facts.get("worlds", ()) for text in world.get("remarks", ())]
+    for label, remark in dict.fromkeys(remarks):
+        complain(f"{label}: {remark}")
     for damage in facts.get("journal_damage", ()):
         complain(f"the journal was damaged, and what it had lost was computed again: {damage}")
     typer.echo(f"\nrun folder: {folder}")

@@ -34,12 +34,16 @@ class Offline:
         The learner's label, for messages.
     work
         What has been done so far: reported as offline cost.
+    remarks
+        What whoever runs it should know, such as a parameter that could not be kept: ``edgesim run`` and the manifest
+        tell.
     """
 
     environment: Environment
     plane: Plane
     label: str
     work: list[Work] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def architecture(self) -> Architecture:

@@ -57,8 +57,7 @@ def assign(load: Matrix, kappa1: int, kappa2: int) -> Assignment:
     tasks, modules = load.shape
     if kappa1 < 1 or kappa2 < 1:
         raise ValueError(f"kappa1 and kappa2 are at least 1, not {kappa1} and {kappa2}")
-    least = math.ceil(tasks / modules)
-    allowed = max(kappa1, least)
+    allowed = max(kappa1, least_kappa1(tasks, modules))
     by_module = np.kron(np.ones((1, tasks)), np.eye(modules))  # mask is flattened sub-task by sub-task
     by_task = np.kron(np.eye(tasks), np.ones((1, modules)))
     solved = milp(
@@ -88,6 +87,11 @@ def targets(load: Matrix, mask: npt.NDArray[np.int64]) -> Matrix:
 def default_kappa1(tasks: int, modules: int, kappa2: int) -> int:
     """``ceil(1.5 * tasks * kappa2 / modules)``: half as much again as an even spread. Ours; the paper does not say."""
     return math.ceil(1.5 * tasks * kappa2 / modules)
+
+
+def least_kappa1(tasks: int, modules: int) -> int:
+    """The least with which every sub-task has a module."""
+    return math.ceil(tasks / modules)
 
 
 def load_entropy(load: Matrix) -> float:

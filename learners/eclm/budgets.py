@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +15,11 @@ from edgesim.models import Architecture
 
 from .architectures import Held, Selecting, modules_per_layer, with_held
 from .costs import Additive, Array, ModuleCosts, module_costs
-from .derivation import DoesNotFit, Resource, derive
+from .derivation import DoesNotFit, Resource, derive, derive_exactly
 from .params import ECLMParams
 
 if TYPE_CHECKING:
     from .aggregation import Importance
-
-_TIGHTER = 0.97
-"""Where the sum over modules underestimates the memory of a whole sub-model, the budget is shrunk by this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,9 @@ def choose(
     """The sub-model that is worth most to a device under its present budgets.
 
     Memory is what is free now, computation and communication the time that the device has for them at its present
-    speed and bandwidth. A network that does not fit in memory is trained with smaller batches; where that does not
-    help either, it is only served.
+    speed and bandwidth. Memory is checked on the whole sub-model, not only summed over modules. A network that does not
+    fit in memory is trained with smaller batches; where that does not help either, or the time does not suffice for
+    training, it is only served.
 
     Parameters
     ----------
@@ -77,26 +77,25 @@ def choose(
         **_transfer(device, params, costs, here, shared_here),
         **_serving(device, params, costs),
     }
+    exact: dict[str, Callable[[Held], float]] = {"serving memory": partial(_serving_bytes, full, selecting)}
     if params.local_training:
         speed = device.compute_flops_per_s
         room = device.free_memory_bytes - device.hardware.memory_overhead_bytes
+        training = dict(plain)
         if params.training_budget is not None:
-            plain["training"] = _within(costs.train_flops, params.training_budget * speed / (how.epochs * samples))
+            training["training"] = _within(costs.train_flops, params.training_budget * speed / (how.epochs * samples))
         accumulate = 1
         while True:
             batch = how.but(accumulate=accumulate).largest_batch
-            memory = Resource(*_parts(costs.training_bytes(batch)), room)
+            training["memory"] = Resource(*_parts(costs.training_bytes(batch)), room)
+            training_bytes = partial(_training_bytes, full, selecting, batch, how.optimizer)
             try:
-                held = derive(value, {**plain, "memory": memory})
-                while _training_bytes(full, held, selecting, batch, how.optimizer) > room:
-                    memory = Resource(memory.always, memory.modules, memory.budget * _TIGHTER)
-                    held = derive(value, {**plain, "memory": memory})
-                return Choice(held, accumulate)
+                return Choice(derive_exactly(value, training, exact | {"memory": training_bytes}), accumulate)
             except DoesNotFit as error:
                 if error.resource != "memory" or accumulate >= how.batch_size:
                     break
                 accumulate = min(2 * accumulate, how.batch_size)
-    return Choice(derive(value, plain), 0)
+    return Choice(derive_exactly(value, plain, exact), 0)
 
 
 def smaller(full: Architecture, params: ECLMParams, importance: Importance, held: Held) -> list[Held]:
@@ -124,13 +123,19 @@ def smaller(full: Architecture, params: ECLMParams, importance: Importance, held
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
-def suits(device: Device, params: ECLMParams, architecture: Architecture) -> bool:
-    """Whether a device has the memory and the speed to serve a network now."""
-    costs = models.cost(architecture)
-    if costs.inference_memory_bytes > device.free_memory_bytes:
-        return False
-    budget_s = params.latency_budget
-    return budget_s is None or costs.forward_flops_per_sample <= budget_s * device.compute_flops_per_s
+def suiting(device: Device, params: ECLMParams, stored: Sequence[Architecture]) -> int | None:
+    """Which of some networks, the largest first, a device had better serve with now.
+
+    The first that fits in free memory and is fast enough; where none is fast enough, the last that fits in memory;
+    None where none does.
+    """
+    free, flops = device.free_memory_bytes, math.inf
+    if params.latency_budget is not None:
+        flops = params.latency_budget * device.compute_flops_per_s
+    costs = [models.cost(architecture) for architecture in stored]
+    fitting = [place for place, cost in enumerate(costs) if cost.inference_memory_bytes <= free]
+    fast = [place for place in fitting if costs[place].forward_flops_per_sample <= flops]
+    return next(iter([*fast, *reversed(fitting)]), None)
 
 
 def _serving(device: Device, params: ECLMParams, costs: ModuleCosts) -> dict[str, Resource]:
@@ -170,7 +175,11 @@ def _parts(costs: Additive) -> tuple[float, tuple[Array, ...]]:
     return costs.always, costs.modules
 
 
-def _training_bytes(full: Architecture, held: Held, selecting: Selecting, batch: int, optimizer: str) -> int:
+def _serving_bytes(full: Architecture, selecting: Selecting, held: Held) -> float:
+    return models.cost(with_held(full, held, selecting)).inference_memory_bytes
+
+
+def _training_bytes(full: Architecture, selecting: Selecting, batch: int, optimizer: str, held: Held) -> float:
     return models.cost(with_held(full, held, selecting)).training_memory_bytes(batch, optimizer)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ Array = npt.NDArray[np.float64]
 
 _SLACK = 1e-6
 """Solvers let constraints be violated by so much, relative to the budget."""
+
+_TIGHTER = 0.97
+"""Where the sum over modules underestimates what a whole sub-model takes, the budget is shrunk by this."""
 
 
 class DoesNotFit(Exception):
@@ -54,6 +57,11 @@ class Resource:
         """What a sub-model takes: the sum over its modules (the paper's additive rule)."""
         return self.always + sum(float(layer[list(mine)].sum()) for layer, mine in zip(self.modules, held, strict=True))
 
+    @property
+    def least(self) -> float:
+        """What the cheapest sub-model takes."""
+        return self.always + sum(float(layer.min()) for layer in self.modules)
+
 
 def derive(importance: Sequence[Array], resources: Mapping[str, Resource]) -> Held:
     """Choose modules: at least one a layer, as much importance as the budgets allow.
@@ -86,6 +94,42 @@ def derive(importance: Sequence[Array], resources: Mapping[str, Resource]) -> He
         return chosen
     name, resource, needed = _worst(layers, resources)
     raise DoesNotFit(name, needed, resource.budget)
+
+
+def derive_exactly(
+    importance: Sequence[Array], resources: Mapping[str, Resource], exact: Mapping[str, Callable[[Held], float]]
+) -> Held:
+    """Choose modules as ``derive`` does, where the sum over modules may underestimate what a whole sub-model takes.
+
+    A budget that the choice exceeds is made tighter for the sum, in steps, down to what the cheapest sub-model takes.
+
+    Parameters
+    ----------
+    importance, resources
+        As in ``derive``.
+    exact
+        What a sub-model really takes of some of the resources, by name.
+
+    Raises
+    ------
+    DoesNotFit
+        As in ``derive``; and where the cheapest sub-model really takes more than a budget.
+    """
+    tight = dict(resources)
+    while True:
+        try:
+            held = derive(importance, tight)
+        except DoesNotFit as error:
+            raise DoesNotFit(error.resource, error.needed, resources[error.resource].budget) from None
+        taken = {name: count(held) for name, count in exact.items()}
+        over = [name for name in taken if taken[name] > resources[name].budget]
+        if not over:
+            return held
+        for name in over:
+            resource = tight[name]
+            if resource.budget <= resource.least:
+                raise DoesNotFit(name, taken[name], resources[name].budget)
+            tight[name] = replace(resource, budget=max(_TIGHTER * resource.budget, resource.least))
 
 
 def _solved(value: Array, layers: Sequence[int], resources: Mapping[str, Resource], fixed: Array) -> Held | None:
@@ -139,12 +183,8 @@ def _greedy(value: Array, layers: Sequence[int], resources: Mapping[str, Resourc
 
 def _worst(layers: Sequence[int], resources: Mapping[str, Resource]) -> tuple[str, Resource, float]:
     """The budget that the cheapest sub-model misses by the most, in its own terms."""
-
-    def cheapest(resource: Resource) -> float:
-        return resource.always + sum(float(layer.min()) for layer in resource.modules)
-
-    name = max(resources, key=lambda each: cheapest(resources[each]) / max(resources[each].budget, 1e-300))
-    return name, resources[name], cheapest(resources[name])
+    name = max(resources, key=lambda each: resources[each].least / max(resources[each].budget, 1e-300))
+    return name, resources[name], resources[name].least
 
 
 def _starts(layers: Sequence[int]) -> list[int]:

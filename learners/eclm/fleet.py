@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any, final
 
 from simpy.events import Event as SimEvent
 
-from edgesim import Device, Event, Handle, Message, Model, Patch, Samples, Selection, VerbFailure, World, models
+from edgesim import (
+    Device,
+    Event,
+    Handle,
+    Message,
+    Model,
+    OutOfMemory,
+    Patch,
+    Samples,
+    Selection,
+    VerbFailure,
+    World,
+    models,
+)
+from edgesim.models import Architecture
 
 from . import budgets
 from .architectures import Held, everything, modules_per_layer, selector_alone, with_held
@@ -39,18 +53,28 @@ class Update:
     samples: int
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A sub-model that is stored on a device, and its modules."""
+
+    model: Model
+    held: Held
+
+
 @dataclass(slots=True, eq=False)
 class Site:
-    """A device and what is stored on it.
+    """A device and what is stored on it: on flash, which is taken to be large enough; only what runs needs memory.
 
     Attributes
     ----------
     device
         The device.
     modules
-        The version in which each module, as (layer, module), came from the cloud.
-    shared, selector
-        The version of the shared parts and of the selector.
+        The version in which each module, as (layer, module), came from the cloud; none where the device has changed it.
+    shared
+        The version of the shared parts, likewise.
+    selector
+        The version of the selector alone, which the device does not change.
     scorer
         The selector alone.
     model, held
@@ -60,7 +84,7 @@ class Site:
     scores
         The handle of what the selector said of its data then, whether or not anything was decided by it.
     levels
-        Smaller sub-models that it may switch to, largest first, itself included.
+        What it may switch to: the sub-model that it works with and smaller ones out of it, the largest first.
     serves
         The modules that serve now.
     asked
@@ -76,11 +100,11 @@ class Site:
     scorer: Model
     model: Model
     held: Held
-    shared: int = 0
+    shared: int | None = 0
     selector: int = 0
     importance: Importance | None = None
     scores: Handle | None = None
-    levels: list[Held] = field(default_factory=list)
+    levels: list[Level] = field(default_factory=list)
     serves: Held = ()
     asked: bool = False
     trained: bool = False
@@ -161,7 +185,7 @@ class Fleet:
         except DoesNotFit as reason:
             yield device.download(Message(REFUSAL_BYTES, f"nothing for you: {reason}"))
             return 0  # it goes on serving what it has
-        target = with_held(self._full, choice.held, "frozen" if params.selector == "keep" else "trained")
+        target = self._target(choice.held)
         sub_model: Model = yield world.cloud.derive(
             [cloud],
             work.extract,
@@ -182,7 +206,6 @@ class Fleet:
         }
         site.shared = shared
         site.importance, site.scores, site.asked = importance, scores, True
-        site.levels = budgets.smaller(self._full, params, importance, choice.held)
         model = patch.model
         if params.shared == "local" and site.trained:
             model = yield device.derive([model, site.model], work.keep_shared, target, target=target)
@@ -196,7 +219,9 @@ class Fleet:
         assert site.importance is not None
         trained: Model = yield device.train(site.model, samples, epochs=params.epochs, accumulate=accumulate)
         site.trained = True
-        yield from self._serve(site, trained, site.held)
+        self._overwritten(site)
+        selection = None if site.serves == site.held else self._selection(site, site.held)  # it had switched
+        yield from self._serve(site, trained, site.held, selection)
         if not params.cloud:
             return
         travels = parts.tensors_of(
@@ -213,31 +238,53 @@ class Fleet:
     ) -> Generator[Event, Any, None]:
         yield site.device.deploy(model, selection=selection)
         site.model, site.held, site.serves = model, held, held
+        if self._params.switch_every is not None:
+            yield from self._store(site)
 
-    def switch(self, site: Site, every_s: float) -> Generator[Event, Any, None]:
-        """Serve with a smaller stored sub-model while resources are short, and with the larger one again afterwards."""
+    def _store(self, site: Site) -> Generator[Event, Any, None]:
+        """Take smaller sub-models out of the one that a device works with while it has the memory for that."""
         from . import work
 
+        assert site.importance is not None
+        site.levels = [Level(site.model, site.held)]
+        for held in budgets.smaller(self._full, self._params, site.importance, site.held)[1:]:
+            target = self._target(held)
+            try:
+                model = yield site.device.derive(
+                    [site.model], work.extract, target, have=site.held, want=held, target=target
+                )
+            except OutOfMemory:
+                continue  # it does without this one
+            site.levels.append(Level(model, held))
+
+    def _overwritten(self, site: Site) -> None:
+        """A device has trained what it works with: it no longer has that in the cloud's version."""
+        for layer, mine in enumerate(site.held):
+            for module in mine:
+                site.modules.pop((layer, module), None)
+        if self._params.shared != "local":  # what is its own is never replaced by the cloud's
+            site.shared = None
+
+    def _target(self, held: Held) -> Architecture:
+        """The architecture of a sub-model on a device."""
+        return with_held(self._full, held, "frozen" if self._params.selector == "keep" else "trained")
+
+    def switch(self, site: Site, every_s: float) -> Generator[Event, Any, None]:
+        """Serve with a smaller stored sub-model while resources are short, and with the larger one again afterwards.
+
+        Nothing is computed then. Where memory suffices for none, the device goes on with what it serves.
+        """
         device, params = site.device, self._params
         while True:
             yield self._world.sleep_to_multiple(every_s)
             if not device.online or not site.levels or site.busy:
                 continue
-            fitting = [held for held in site.levels if budgets.suits(device, params, with_held(self._full, held))]
-            wanted = fitting[0] if fitting else site.levels[-1]
-            if wanted == site.serves:
+            best = budgets.suiting(device, params, [level.model.architecture for level in site.levels])
+            if best is None or site.levels[best].held == site.serves:
                 continue
-            model = site.model
-            try:
-                if wanted != site.held:
-                    target = with_held(self._full, wanted, "frozen" if params.selector == "keep" else "trained")
-                    model = yield device.derive(
-                        [site.model], work.extract, target, have=site.held, want=wanted, target=target
-                    )
-                yield device.deploy(model, selection=self._selection(site, wanted))
-            except VerbFailure:
-                continue
-            site.serves = wanted
+            level = site.levels[best]
+            yield device.deploy(level.model, selection=self._selection(site, level.held))
+            site.serves = level.held
 
     # What the cloud does ------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from edgesim.seeds import stream
 
 from . import architectures, derivation
 from .architectures import Held, Modularisation, everything, modularise, modules_per_layer, with_held
-from .assignment import default_kappa1
+from .assignment import default_kappa1, least_kappa1
 from .derivation import Resource
 from .params import ECLMParams
 
@@ -101,6 +101,11 @@ def _trained(offline: Offline, params: ECLMParams, cloud: Model) -> Model:
         return cloud
     tasks, of_samples = _tasks(offline, params)
     kappa2 = params.kappa2 or params.active
+    if params.kappa1 is not None and params.kappa1 < (least := least_kappa1(max(tasks) + 1, params.modules)):
+        offline.remarks.append(
+            f"kappa1 is {least}, not {params.kappa1}: {max(tasks) + 1} sub-tasks need a module each, "
+            f"and a layer has {params.modules}"
+        )
     alone = architectures.selector_alone(full)
     plan = offline.score(
         offline.derive([cloud], work.take_selector, alone, name="end-to-end selector", selector=alone),
