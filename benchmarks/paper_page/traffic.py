@@ -123,7 +123,8 @@ def _until(run: analysis.Run, targets: Sequence[float]) -> Comparison:
     in_rounds, copies = _of_rounds(run.transfers)
     endless = pd.Series(run.horizon_s, run.worlds.set_index(["learner", "seed"]).index)
     totals = bytes_to_target(in_rounds, run.serving, run.worlds, endless)
-    ways = in_rounds.groupby(["learner", "seed", "direction"])["sent_bytes"].sum().unstack(fill_value=0.0)
+    ways = in_rounds.groupby(["learner", "seed", "direction"])["sent_bytes"].sum()
+    one_way = ways.groupby(["learner", "seed"]).max()
     for seed, target in zip(run.seeds, targets, strict=True):
         seconds = time_to_target(run.fleet, run.worlds, target)
         until = bytes_to_target(in_rounds, run.serving, run.worlds, seconds)
@@ -131,7 +132,7 @@ def _until(run: analysis.Run, targets: Sequence[float]) -> Comparison:
         for learner, mine in spent.items():
             mine.to_target_bytes.append(float(until[learner, seed]))
             mine.total_bytes.append(float(totals[learner, seed]))
-            mine.one_way_bytes.append(float(ways.loc[(learner, seed)].max()))
+            mine.one_way_bytes.append(float(one_way[learner, seed]))
             mine.copies_bytes.append(float(besides[learner, seed]))
             mine.seconds.append(float(seconds[learner, seed]))
             mine.improved.append(bool(best[seed, learner] > at_start[seed, learner]))
