@@ -232,6 +232,8 @@ def test_a_users_module_is_hashed_with_all_of_the_users_that_it_imports(
         (tmp_path / f"closure_deep_{name}.py").write_text(text)
         digests.add(closure_digest(f"closure_model_{name}"))
     assert len(digests) == 3
+    (tmp_path / "closure_template.py").write_text("class {{ name }}:")
+    assert closure_digest("closure_template") == source_digest("closure_template")
     deep = tmp_path / "closure_deep_a.py"
     before = closure_digest("closure_model_a")
     for change, equal in (("3", False), ("1", True)):

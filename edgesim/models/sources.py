@@ -77,7 +77,11 @@ def _imported(module: str) -> set[str]:
     installed, nor edgesim's own."""
     names: set[str] = set()
     for _, path in _files(module):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):  # no module of it can be imported: a template, say
+            continue
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
