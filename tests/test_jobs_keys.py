@@ -244,6 +244,22 @@ def test_a_users_module_is_hashed_with_all_of_the_users_that_it_imports(
     assert "closure_mid_a" not in sys.modules
 
 
+def test_a_users_job_is_hashed_with_the_helpers_that_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = set()
+    for name, number in (("a", 1), ("b", 2), ("c", 1)):  # each alike but for a number in a file beside it
+        package = tmp_path / f"lab_{name}"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "helper.py").write_text(f"NUMBER = {number}\n")
+        text = "from edgesim import job\nfrom .helper import NUMBER\n@job\ndef f(x: float) -> float:\n    return NUMBER * x"
+        (package / "jobs.py").write_text(text)
+        digests.add(importlib.import_module(f"lab_{name}.jobs").f.digest())
+    assert len(digests) == 2
+
+
 def test_a_job_without_a_source_file_needs_a_version() -> None:
     notebook = {"__name__": "a_notebook", "job": job}
     exec("@job\ndef f(x): return x\n@job(version=3)\ndef g(x): return x", notebook)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Generic, ParamSpec, TypeVar, final, overload
 
-from ..models import source_digest
+from ..loaded_code import OWN
+from ..models.sources import closure_digest, source_digest
 from .keys import SEQUENTIAL
 
 P = ParamSpec("P")
@@ -127,7 +128,7 @@ class JobFunction(Generic[P, R]):
 
     def digest(self) -> str:
         """Hash the code that its result may depend on: its module, what it declares, its version. Reads files
-        once.
+        once. Of a module of a user's own, with all of its top-level package, and what these import of the user's.
 
         Raises
         ------
@@ -141,7 +142,7 @@ class JobFunction(Generic[P, R]):
     def _read_digest(self) -> str:
         digests = [source_digest(module) for module in self.depends]
         try:
-            digests.append(source_digest(self._function.__module__))
+            digests.append(_own_digest(self._function.__module__))
         except ModuleNotFoundError:
             if not self.version:
                 raise TypeError(
@@ -164,6 +165,12 @@ class JobFunction(Generic[P, R]):
             raise TypeError(f"{self.name} has no parameter {min(given - self.options)!r}; it has: {known}")
         if not self._required <= given:
             raise TypeError(f"{self.name} needs the parameter {min(self._required - given)!r}")
+
+
+def _own_digest(module: str) -> str:
+    """Hash a job's own module; edgesim's own jobs declare what else they depend on."""
+    package = module.partition(".")[0]
+    return source_digest(module) if package in OWN else closure_digest(package)
 
 
 @overload
@@ -201,7 +208,8 @@ def job(
         At least 1 and raised with every change where the source is in no file (a notebook); elsewhere it can
         stay 0.
     depends
-        Names of modules and packages whose code the result depends on, besides the function's own module.
+        Names of modules and packages whose code the result depends on, besides the function's own module and, outside
+        of edgesim, all of its package and what these import of the user's own.
     fused
         How calls with the same parameters are computed in one batch, where they are.
     light

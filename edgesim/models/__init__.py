@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from .architecture import Architecture
 from .payload import CODECS, TensorSpec, layout, payload_bytes, weight_bytes
 from .saved import SavedWeights
-from .sources import source_digest
 
 if TYPE_CHECKING:
     from .building import State, build, initial_state, instantiate, named_tensors
@@ -37,7 +36,6 @@ __all__ = [
     "seeded_globals",
     "seeded_torch",
     "set_trainable",
-    "source_digest",
     "weight_bytes",
 ]
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
+
+
+NARROW = 128
+"""Where no convolution has more channels, images go through with their channels last: on a CPU that is 1.2 to 1.6 times as
+fast in training and 1.4 to 2.4 times in evaluation; wider networks gain nothing or lose (VGG-16 of 32 to 512 channels)."""
 
 
 def mlp(input_shape: Sequence[int], classes: int, *, hidden: Sequence[int], dropout: float) -> nn.Module:
@@ -30,7 +36,26 @@ def cnn(
     for outgoing in channels:
         layers += [nn.Conv2d(incoming, outgoing, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         incoming, height, width = outgoing, height // 2, width // 2
-    return nn.Sequential(*layers, nn.Flatten(), *_fully_connected(incoming * height * width, hidden, classes, dropout))
+    features = incoming * height * width
+    return _CNN(max(channels, default=0), *layers, nn.Flatten(), *_fully_connected(features, hidden, classes, dropout))
+
+
+class _CNN(nn.Sequential):
+    """Layers one after the other, which images go through in the layout that is faster."""
+
+    def __init__(self, widest: int, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self._widest = widest
+
+    def forward(self, x: Tensor) -> Tensor:  # (batch, channels, height, width)
+        return super().forward(_laid_out(x, self._widest))  # type: ignore[no-any-return]  # torch: a module's call is Any
+
+
+def _laid_out(x: Tensor, widest: int) -> Tensor:
+    """Images in the layout that is faster for a network whose widest convolution has so many channels."""
+    if widest > NARROW or x.device.type == "cuda":
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _fully_connected(features: int, hidden: Sequence[int], classes: int, dropout: float) -> Iterable[nn.Module]:
@@ -82,6 +107,7 @@ class ResNet(nn.Module):
         self.layer4 = self._stage(4 * width, 8 * width, blocks[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(8 * width, classes)
+        self._widest = 8 * width
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -93,7 +119,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, channels, height, width)
         """Return logits (batch, classes)."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn1(self.conv1(_laid_out(x, self._widest))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]  # torch: a module's call is Any
 
@@ -119,6 +145,7 @@ class VGG16(nn.Module):
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self._widest = incoming
         last = nn.Linear(incoming, classes)
         nn.init.normal_(last.weight, 0, 0.01)
         nn.init.zeros_(last.bias)
@@ -126,4 +153,5 @@ class VGG16(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, channels, height, width)
         """Return logits (batch, classes)."""
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))  # type: ignore[no-any-return]  # as above
+        x = self.features(_laid_out(x, self._widest))
+        return self.classifier(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]  # as above
