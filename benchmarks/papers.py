@@ -4,9 +4,10 @@
     python benchmarks/papers.py figures --out docs/figures
     python benchmarks/papers.py page > docs/results.md
 
-``papers.yaml`` says what each cell is, what its small form (the default) changes, and what the paper reports. Each cell
-and seed is a run folder of its own below ``runs/papers``; what is done there is not done again, so one can stop and
-go on. ``page`` writes what is there, ``figures`` draws the pictures that the page shows.
+``papers.yaml`` says what each cell is, what its small form (the default) changes, and what the paper reports. Each
+learner of a cell at a seed is a run folder of its own below ``runs/papers``; what is done there is not done again, so
+one can stop and go on, and a learner that is added later is all that is run. They share pretraining by the user's
+cache. ``page`` writes what is there, ``figures`` draws the pictures that the page shows.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def play(task: Task, root: Path) -> tuple[bool, str]:
     except UserError as error:  # a file that not everybody has: the other cells go on
         return False, f"{folder}: not run: {error}"
     # The code is our own: paper_models.
-    run(scenario, seeds=[task.seed], learners=CELLS[task.cell].get("learners"), out=folder, allow_code=True)
+    run(scenario, seeds=[task.seed], learners=[task.learner], out=folder, allow_code=True)
     return True, f"{folder}: {time.perf_counter() - began:.0f} s"
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "figures", "page", "list"))
     parser.add_argument("cells", nargs="*", metavar="CELL", help="by default all")
     parser.add_argument("--seeds", default="0-2")
-    parser.add_argument("--jobs", type=int, default=1, help="cells and seeds at a time, a process each")
+    parser.add_argument("--jobs", type=int, default=1, help="worlds at a time, a process each")
     parser.add_argument("--full", action="store_true", help="the published protocol instead of the small form")
     parser.add_argument("--root", type=Path, default=Path("runs/papers"))
     parser.add_argument("--out", type=Path, default=Path("docs/figures"), help="where figures are written")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper_page import CELLS, draw, page
+from paper_page import CELLS, draw, page, tasks
 from paper_page.cells import loaded, scenario_of
 from paper_page.traffic import compare
 from paper_page.variants import sized
@@ -17,6 +17,7 @@ from edgesim.errors import UserError
 STEP: dict[str, Any] = {
     "kind": "step",
     "title": "Pictures",
+    "learners": ["no_adaptation", "fedavg", "eclm"],
     "paper": {"no_adaptation": 70.0, "fedavg": 75.0, "eclm": 90.0},
     "paper_bytes": {"fedavg": 7.0},
     "small": {},
@@ -64,13 +65,18 @@ def _eclm(world: WrittenWorld, level: int, shares: tuple[float, ...] = (0.5, 0.5
 
 def _step(root: Path, cell: str, levels: tuple[int, int, int], **more: Any) -> None:
     for seed in (0, 1, 2):
-        learners = ["no_adaptation", "fedavg", "eclm"]
-        run = WrittenRun(root / "small" / cell / "all" / f"seed-{seed}", horizon_s=300, learners=learners, seeds=[seed])
-        for device in ("a", "b"):
-            run["no_adaptation", seed].accuracy(device, 0, 70)
-        _fedavg(run["fedavg", seed], levels)
-        _eclm(run["eclm", seed], 90 + seed, **more)
-        _close(run)
+        for learner in ("eclm", "fedavg", "no_adaptation"):  # the page has them in the cell's order
+            folder = root / "small" / cell / "all" / f"seed-{seed}" / learner
+            run = WrittenRun(folder, horizon_s=300, learners=[learner], seeds=[seed])
+            world = run[learner, seed]
+            if learner == "fedavg":
+                _fedavg(world, levels)
+            elif learner == "eclm":
+                _eclm(world, 90 + seed, **more)
+            else:
+                for device in ("a", "b"):
+                    world.accuracy(device, 0, 70)
+            _close(run)
 
 
 def _sizes(root: Path) -> None:
@@ -189,6 +195,19 @@ def test_seeds_of_different_scenarios_are_not_put_together(tmp_path: Path) -> No
         _close(WrittenRun(folder, horizon_s=horizon_s, learners=["eclm"], seeds=[seed]))
     with pytest.raises(UserError, match=r"not run with the scenario and parameters of .*seed-0: .*seed-1; run"):
         page(tmp_path, {"pictures": STEP})
+
+
+def test_methods_come_in_the_cells_order(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    assert loaded(tmp_path, "pictures", STEP, full=False)[""].learners == STEP["learners"]
+
+
+def test_a_cells_tasks_are_its_scenarios_learners_at_each_seed() -> None:
+    found = list(tasks(["ecavg_mnist", "eclm_ratio"], range(2), full=False))
+    told = [(task.cell, task.point, task.learner, task.seed) for task in found]
+    assert told[:2] == [("ecavg_mnist", "", "averaged_separate", seed) for seed in (0, 1)]
+    assert told[-1] == ("eclm_ratio", "50 %", "eclm", 1)
+    assert len(set(told)) == len({task.folder(Path()) for task in found}) == 2 * 5 + 2 * 4
 
 
 def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:

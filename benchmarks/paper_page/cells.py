@@ -1,4 +1,4 @@
-"""The cells of ``papers.yaml``, their tasks (a point and a seed each), and the run folders that tasks leave."""
+"""The cells of ``papers.yaml``, their tasks (a point, a learner and a seed each), and the run folders that tasks leave."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ CELLS: Mapping[str, Cell] = YAML(typ="safe").load(BENCHMARKS / "papers.yaml")["c
 
 @dataclass(frozen=True)
 class Task:
-    """One cell at one point and seed."""
+    """One world: a learner of one cell at one point and seed."""
 
     cell: str
     point: str
+    learner: str
     seed: int
     full: bool
 
     def folder(self, root: Path) -> Path:
         """Its run folder."""
-        name = self.point.replace(" %", "pct") or "all"
-        return root / ("full" if self.full else "small") / self.cell / name / f"seed-{self.seed}"
+        return _folder(root, self.cell, self.point, self.full) / f"seed-{self.seed}" / self.learner
 
     def overrides(self, cells: Mapping[str, Cell] = CELLS) -> list[str]:
         """What it changes in the scenario, as for ``--set``."""
@@ -49,7 +49,8 @@ class Task:
         """What one would type to run it alone."""
         changes = self.overrides()
         sets = " ".join(f"--set {json.dumps(override)}" for override in changes)
-        told = f"edgesim run scenarios/papers/{scenario_of(self.cell).name} --seeds {self.seed} {sets}".rstrip()
+        file = f"scenarios/papers/{scenario_of(self.cell).name}"
+        told = f"edgesim run {file} --seeds {self.seed} --learners {self.learner} {sets}".rstrip()
         is_code = any(change.startswith("model=") and f"{MODELS}:" in change for change in changes)
         return f"PYTHONPATH=benchmarks {told} --allow-code" if is_code else told
 
@@ -64,12 +65,20 @@ def points_of(cell: Cell) -> list[str]:
     return [str(point) for point in cell.get("points", {"": None})]
 
 
+def learners_of(name: str, cell: Cell) -> list[str]:
+    """The labels of a cell's learners: those that it names, else all of its scenario, in order."""
+    if "learners" in cell:
+        return list(cell["learners"])
+    return list(YAML(typ="safe").load(scenario_of(name, {name: cell}))["learners"])
+
+
 def tasks(cells: Sequence[str], seeds: Sequence[int], full: bool) -> Iterator[Task]:
-    """All tasks, seed by seed, so that every cell has something early."""
-    for seed in seeds:
-        for cell in cells:
-            for point in points_of(CELLS[cell]):
-                yield Task(cell, point, seed, full)
+    """All tasks, cell by cell; within a cell seed by seed, so that those side by side do not wait for one pretraining."""
+    for cell in cells:
+        for point in points_of(CELLS[cell]):
+            for learner in learners_of(cell, CELLS[cell]):
+                for seed in seeds:
+                    yield Task(cell, point, learner, seed, full)
 
 
 def is_done(folder: Path) -> bool:
@@ -79,7 +88,7 @@ def is_done(folder: Path) -> bool:
 
 
 def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.Run]:
-    """The finished runs of a cell: a run over seeds for each point.
+    """The finished runs of a cell: a run over learners and seeds for each point.
 
     Raises
     ------
@@ -88,8 +97,10 @@ def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.
     """
     found = {}
     for point in points_of(cell):
-        folder = Task(name, point, 0, full).folder(root).parent
-        done = sorted(seed for seed in folder.glob("seed-*") if is_done(seed))
+        manifests = sorted(_folder(root, name, point, full).rglob("manifest.json"))
+        done = [manifest.parent for manifest in manifests if is_done(manifest.parent)]
+        order = learners_of(name, cell) if done else []
+        done.sort(key=lambda run: order.index(run.name) if run.name in order else -1)
         if done:
             first, *others = analysis.load_many(done)
             if others:
@@ -97,3 +108,8 @@ def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.
                 raise UserError(f"not run with the scenario and parameters of {first.folders[0]}: {old}; run them anew")
             found[point] = first
     return found
+
+
+def _folder(root: Path, cell: str, point: str, full: bool) -> Path:
+    """Where a cell's runs at one point are."""
+    return root / ("full" if full else "small") / cell / (point.replace(" %", "pct") or "all")
