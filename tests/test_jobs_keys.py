@@ -254,7 +254,7 @@ def test_a_users_job_is_hashed_with_the_helpers_that_it_imports(
         package.mkdir()
         (package / "__init__.py").touch()
         (package / "helper.py").write_text(f"NUMBER = {number}\n")
-        text = "from edgesim import job\nfrom .helper import NUMBER\n@job\ndef f(x: float) -> float:\n    return NUMBER * x"
+        text = "from edgesim import job\nfrom .helper import NUMBER\n@job\ndef f(x): return NUMBER * x"
         (package / "jobs.py").write_text(text)
         digests.add(importlib.import_module(f"lab_{name}.jobs").f.digest())
     assert len(digests) == 2

@@ -1,4 +1,4 @@
-"""The cells of ``papers.yaml``, their tasks (a point, a learner and a seed each), and the run folders that tasks leave."""
+"""The cells of ``papers.yaml``, their tasks (a point, learner and seed each), and the run folders that tasks leave."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def learners_of(name: str, cell: Cell) -> list[str]:
 
 
 def tasks(cells: Sequence[str], seeds: Sequence[int], full: bool) -> Iterator[Task]:
-    """All tasks, cell by cell; within a cell seed by seed, so that those side by side do not wait for one pretraining."""
+    """All tasks, cell by cell. A learner's seeds come together: two at a time have not the same pretraining to do."""
     for cell in cells:
         for point in points_of(CELLS[cell]):
             for learner in learners_of(cell, CELLS[cell]):
