@@ -1,5 +1,7 @@
 """ECLM's protocol: who asks for what, what travels, what is merged, and what its parameters change."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,19 @@ def test_no_sub_model_exceeds_its_share_of_the_parameters() -> None:
     assert learner._prepared is not None
     full = learner._prepared.cloud.architecture
     assert cost(learner._prepared.initial.architecture).parameters <= 0.4 * cost(full).parameters
+
+
+def test_each_device_may_have_a_share_of_its_own() -> None:
+    def sizes(max_ratio: object) -> pd.Series[float]:
+        sent = tables_of(modules=12, max_ratio=max_ratio)["deployments"].query("cause == 'deploy'")
+        return sent.groupby("device")["size_bytes"].max()
+
+    least, most = sizes(0.4), sizes(1.0)
+    drawn = sizes({"uniform": [0.4, 1.0]})
+    assert (least <= drawn).all()
+    assert (drawn <= most).all()
+    assert drawn.nunique() > 1
+    assert sizes({"choice": [0.4]}).equals(least)
 
 
 def test_a_device_gets_what_fits_its_memory_now() -> None:
@@ -317,6 +332,9 @@ def test_a_network_that_cannot_be_modularised_is_refused() -> None:
 def test_parameters_that_leave_nothing_to_do_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing would ever change"):
         eclm(local_training=False, cloud=False)
+    for ratio in (0, {"uniform": [0, 0.5]}, {"choice": [0.5, 0]}, {"lognormal": {"median": 0.5, "sigma": 1}}):
+        with pytest.raises(ValueError, match="more than 0 %"):
+            eclm(max_ratio=ratio)
     with pytest.raises(ValueError, match="one sub-task"):
         eclm(tasks=[[0, 1], [1, 2]])
 

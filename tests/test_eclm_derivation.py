@@ -134,7 +134,7 @@ def choice_for(free_bytes: int, params: ECLMParams, random: np.random.Generator)
         uplink_bytes_per_s=1e6,
     )
     importance = drawn_importance(random, modules_per_layer(RESNET))
-    return choose(world, device, params, RESNET, importance, here=((),) * 4, shared_here=False, samples=9)
+    return choose(world, device, params, RESNET, importance, max_ratio=1, here=((),) * 4, shared_here=False, samples=9)
 
 
 @given(problems(), st.floats(1, 1.5))

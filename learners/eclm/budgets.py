@@ -45,6 +45,7 @@ def choose(
     full: Architecture,
     importance: Importance,
     *,
+    max_ratio: float,
     here: Held,
     shared_here: bool,
     samples: int,
@@ -58,6 +59,8 @@ def choose(
 
     Parameters
     ----------
+    max_ratio
+        Parameters of the device's sub-models over those of the whole, at most.
     here, shared_here
         What the device has in the cloud's version: it need not travel.
     samples
@@ -73,7 +76,7 @@ def choose(
     costs = module_costs(full, how.optimizer, selecting)
     value = [np.array(layer) for layer in importance]
     plain = {
-        "size": _whole(costs.parameters, params.max_ratio),
+        "size": _whole(costs.parameters, max_ratio),
         **_transfer(device, params, costs, here, shared_here),
         **_serving(device, params, costs),
     }

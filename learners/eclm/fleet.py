@@ -23,6 +23,7 @@ from edgesim import (
     models,
 )
 from edgesim.models import Architecture
+from edgesim.scenario.distributions import own
 
 from . import budgets
 from .architectures import Held, everything, modules_per_layer, selector_alone, with_held
@@ -79,6 +80,8 @@ class Site:
         The selector alone.
     model, held
         The sub-model that it works with, and its modules.
+    max_ratio
+        Parameters of its sub-models over those of the whole, at most.
     importance
         What the modules matter to its data, as last scored.
     scores
@@ -100,6 +103,7 @@ class Site:
     scorer: Model
     model: Model
     held: Held
+    max_ratio: float
     shared: int | None = 0
     selector: int = 0
     importance: Importance | None = None
@@ -128,9 +132,18 @@ class Fleet:
         self._arrived: SimEvent | None = None
         self._draws = 0
         first = {(layer, module): 0 for layer, mine in enumerate(prepared.held) for module in mine}
+        numbers = world.rng("max_ratio").random(len(world.devices))
         self.sites = [
-            Site(device, dict(first), prepared.selector, prepared.initial, prepared.held, serves=prepared.held)
-            for device in world.devices
+            Site(
+                device,
+                dict(first),
+                prepared.selector,
+                prepared.initial,
+                prepared.held,
+                max_ratio=own(params.max_ratio, float(number)),
+                serves=prepared.held,
+            )
+            for device, number in zip(world.devices, numbers, strict=True)
         ]
 
     # What a device does -------------------------------------------------------------------------------------------
@@ -178,6 +191,7 @@ class Fleet:
                 params,
                 self._full,
                 importance,
+                max_ratio=site.max_ratio,
                 here=here,
                 shared_here=site.shared == shared,
                 samples=len(samples),

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from edgesim import TrainingParams, Trigger, minutes
 from edgesim.scenario import PositiveSeconds, Ratio, Seconds
+from edgesim.scenario.distributions import Choice, LogNormal, OwnRatio, own
 from edgesim.scenario.findings import wrong
 
 
@@ -68,8 +69,10 @@ class ECLMParams(TrainingParams):
     )
 
     # Sub-models
-    max_ratio: Ratio = Field(
-        0.5, gt=0, description="Parameters of a sub-model over those of all modules and shared parts, at most."
+    max_ratio: OwnRatio = Field(
+        0.5,
+        description="Parameters of a sub-model over those of all modules and shared parts, at most; perhaps another "
+        "for each device, as the paper draws its budgets.",
     )
     transfer_budget: PositiveSeconds | None = Field(
         None, description="Time for a sub-model's way down and up at the present bandwidth, at most."
@@ -111,8 +114,18 @@ class ECLMParams(TrainingParams):
         False, description="Draw importance at random instead of reading it: only for --timing-only."
     )
 
+    @property
+    def smallest_ratio(self) -> float:
+        """The least ``max_ratio`` that a device may have; 0 where there is no least."""
+        drawn = self.max_ratio
+        if isinstance(drawn, LogNormal):
+            return 0.0
+        return min(drawn.values) if isinstance(drawn, Choice) else own(drawn, 0.0)
+
     @model_validator(mode="after")
     def _sense(self) -> Self:
+        if self.smallest_ratio <= 0:
+            raise wrong("it is more than 0 %, and so is the least of a `uniform` or `choice`", ("max_ratio",))
         if not self.local_training and not self.cloud:
             raise wrong("without local training and without the cloud nothing would ever change", ("cloud",))
         if isinstance(self.tasks, tuple):

@@ -141,7 +141,7 @@ def _tasks(offline: Offline, params: ECLMParams) -> tuple[list[int], bool]:
 
 
 def _for_the_proxy_data(offline: Offline, params: ECLMParams, selector: Model, cloud: Model) -> Held:
-    """The modules that matter most for the proxy data, within the largest size of sub-models."""
+    """The modules that matter most for the proxy data, within the size that every device may have."""
     from . import work
     from .costs import module_costs
 
@@ -153,11 +153,11 @@ def _for_the_proxy_data(offline: Offline, params: ECLMParams, selector: Model, c
         importance = drawn_importance(stream(offline.environment.seed, "learner", "eclm", "surrogate"), count)
     parameters = module_costs(full, offline.pretraining.optimizer, "frozen").parameters
     total = parameters.always + sum(float(layer.sum()) for layer in parameters.modules)
-    size = Resource(parameters.always, parameters.modules, params.max_ratio * total)
+    size = Resource(parameters.always, parameters.modules, params.smallest_ratio * total)
     try:
         return derivation.derive([np.array(layer) for layer in importance], {"size": size})
     except derivation.DoesNotFit as error:
-        raise UserError(f"eclm: max_ratio {params.max_ratio:g} is too small for this network: {error}") from error
+        raise UserError(f"eclm: max_ratio {params.smallest_ratio:g} is too small for this network: {error}") from error
 
 
 def drawn_importance(random: np.random.Generator, modules: Sequence[int]) -> Importance:
