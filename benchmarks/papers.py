@@ -3,6 +3,8 @@
     EDGESIM_DATA=FOLDER python benchmarks/papers.py run [CELL...] [--seeds 0-2] [--jobs 2] [--full]
     python benchmarks/papers.py figures --out docs/figures
     python benchmarks/papers.py page > docs/results.md
+    python benchmarks/papers.py keep [CELL...]      # finished runs as archives in benchmarks/papers_kept
+    python benchmarks/papers.py restore             # and back, below runs/papers
 
 ``papers.yaml`` says what each cell is, what its small form (the default) changes, and what the paper reports. Each
 learner of a cell at a seed is a run folder of its own below ``runs/papers``; what is done there is not done again, so
@@ -20,10 +22,13 @@ import time
 from pathlib import Path
 
 import joblib
-from paper_page import CELLS, Task, draw, is_done, page, scenario_of, tasks
+from paper_page import CELLS, DATA, Task, draw, is_done, keep, page, restore, scenario_of, tasks
 
 from edgesim.errors import UserError
 from edgesim.simulation import load_scenario, run
+
+KEPT = Path(__file__).with_name("papers_kept")
+"""The runs that ``docs/results.md`` is written from."""
 
 
 def play(task: Task, root: Path) -> tuple[bool, str]:
@@ -34,7 +39,7 @@ def play(task: Task, root: Path) -> tuple[bool, str]:
     if folder.exists():
         shutil.rmtree(folder)  # it was stopped
     # A path that the scenario names and its small form replaces is never read.
-    for name in ("EDGESIM_DATA", "EDGESIM_HAR"):
+    for name in (DATA, "EDGESIM_HAR"):
         os.environ.setdefault(name, "/nowhere")
     began = time.perf_counter()
     try:
@@ -49,7 +54,7 @@ def play(task: Task, root: Path) -> tuple[bool, str]:
 def main() -> None:
     """Run cells, draw figures or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "figures", "page", "list"))
+    parser.add_argument("what", choices=("run", "figures", "page", "list", "keep", "restore"))
     parser.add_argument("cells", nargs="*", metavar="CELL", help="by default all")
     parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--jobs", type=int, default=1, help="worlds at a time, a process each")
@@ -66,14 +71,18 @@ def main() -> None:
         for file in draw(given.root, given.out):
             print(file)
         return
+    if given.what in ("keep", "restore"):
+        for path in keep(given.root, given.cells or CELLS, KEPT) if given.what == "keep" else restore(KEPT, given.root):
+            print(path)
+        return
     first, _, last = given.seeds.partition("-")
     wanted = list(tasks(given.cells or list(CELLS), range(int(first), int(last or first) + 1), given.full))
     if given.what == "list":
         for task in wanted:
             print(task.command())
         return
-    if "EDGESIM_DATA" not in os.environ:
-        parser.error("set EDGESIM_DATA to the folder of the data")
+    if DATA not in os.environ:
+        parser.error(f"set {DATA} to the folder of the data")
     pool = joblib.Parallel(n_jobs=given.jobs, return_as="generator_unordered")
     all_done = True
     for is_run, told in pool(joblib.delayed(play)(task, given.root) for task in wanted):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper_page import CELLS, draw, page, tasks
+from paper_page import CELLS, draw, keep, page, restore, tasks
 from paper_page.cells import loaded, scenario_of
 from paper_page.traffic import compare
 from paper_page.variants import sized
@@ -208,6 +208,29 @@ def test_a_cells_tasks_are_its_scenarios_learners_at_each_seed() -> None:
     assert told[:2] == [("ecavg_mnist", "", "averaged_separate", seed) for seed in (0, 1)]
     assert told[-1] == ("eclm_ratio", "50 %", "eclm", 1)
     assert len(set(told)) == len({task.folder(Path()) for task in found}) == 2 * 5 + 2 * 4
+
+
+def test_the_page_is_the_same_from_kept_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGESIM_DATA", "/at/home")
+    root, kept, elsewhere = tmp_path / "runs", tmp_path / "kept", tmp_path / "elsewhere"
+    _step(root, "pictures", (70, 78, 80))
+    cells = {"pictures": STEP}
+    run = root / "small" / "pictures" / "all" / "seed-0" / "eclm"
+    (run / "journal").mkdir()
+    (run / "journal" / "values").write_text("large")
+    (run / "scenario.yaml").write_text("path: /at/home/cifar10.npz")
+    WrittenRun(run.with_name("on_device"), learners=["on_device"])  # still running
+    (archive,) = keep(root, cells, kept)
+    assert archive == kept / "small" / "pictures.tar.xz"
+    before = archive.read_bytes()
+    assert [archive.read_bytes() for archive in keep(root, cells, kept)] == [before]
+    restored = list(restore(kept, elsewhere))
+    assert len(restored) == 9
+    assert elsewhere / run.relative_to(root) in restored
+    assert page(elsewhere, cells) == page(root, cells)
+    assert not (elsewhere / run.relative_to(root) / "journal").exists()
+    assert "${EDGESIM_DATA}/cifar10.npz" in (elsewhere / run.relative_to(root) / "scenario.yaml").read_text()
+    assert list(restore(kept, elsewhere)) == []
 
 
 def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:

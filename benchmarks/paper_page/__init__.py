@@ -1,10 +1,12 @@
 """``docs/results.md`` and its figures: what the papers' cells came to, beside what the papers report.
 
-``cells`` knows where runs are, ``page`` puts sections together, a module each says what one kind of cell shows.
+``cells`` knows where runs are and ``kept`` makes archives of them, ``page`` puts sections together, a module each says
+what one kind of cell shows.
 """
 
-from .cells import CELLS, Cell, Task, is_done, scenario_of, tasks
+from .cells import CELLS, DATA, Cell, Task, is_done, scenario_of, tasks
 from .figures import draw
+from .kept import keep, restore
 from .page import page
 
-__all__ = ["CELLS", "Cell", "Task", "draw", "is_done", "page", "scenario_of", "tasks"]
+__all__ = ["CELLS", "DATA", "Cell", "Task", "draw", "is_done", "keep", "page", "restore", "scenario_of", "tasks"]

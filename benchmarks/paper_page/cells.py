@@ -15,6 +15,8 @@ from edgesim.errors import UserError
 
 BENCHMARKS = Path(__file__).parents[1]
 SCENARIOS = BENCHMARKS.parent / "scenarios" / "papers"
+DATA = "EDGESIM_DATA"
+"""The environment variable that names the folder of the small form's data."""
 MODELS = "paper_models"
 """The module beside ``papers.py`` with networks of its own."""
 

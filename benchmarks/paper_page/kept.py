@@ -1,0 +1,72 @@
+"""Finished runs as files to commit: a compressed archive a cell, from which the page can be written anew.
+
+So a learner, a seed or a column can be added without running everything again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .cells import DATA, is_done
+
+_LEFT_OUT = ("journal", ".lock")
+"""What of a run folder only going on with it needs."""
+
+
+def keep(root: Path, cells: Iterable[str], kept: Path) -> Iterator[Path]:
+    """Write the finished runs below ``root`` into an archive for each form and cell; yield those written.
+
+    Where the data were is left out: it is the folder that the environment variable names.
+    """
+    wanted = set(cells)
+    for cell in sorted(folder for folder in root.glob("*/*") if folder.name in wanted):
+        files = [file for run in _runs(cell) for file in _files(run)]
+        if not files:
+            continue
+        archive = kept / cell.parent.name / f"{cell.name}.tar.xz"
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(archive, "w:xz", preset=9) as packed:
+            for file in files:
+                content = _anywhere(file)
+                member = tarfile.TarInfo(file.relative_to(root).as_posix())  # without times and owners
+                member.size = len(content)
+                packed.addfile(member, io.BytesIO(content))
+        yield archive
+
+
+def restore(kept: Path, root: Path) -> Iterator[Path]:
+    """Put kept runs below ``root``, but for those that are there; yield their folders."""
+    for archive in sorted(kept.glob("*/*.tar.xz")):
+        with tarfile.open(archive) as packed:
+            members = packed.getmembers()
+            folders = {Path(member.name).parent for member in members if Path(member.name).name == "manifest.json"}
+            missing = {folder for folder in folders if not (root / folder).exists()}
+            packed.extractall(root, [m for m in members if missing & {*Path(m.name).parents}], filter="data")
+            yield from sorted(root / folder for folder in missing)
+
+
+def _runs(cell: Path) -> list[Path]:
+    return [file.parent for file in sorted(cell.rglob("manifest.json")) if is_done(file.parent)]
+
+
+def _files(run: Path) -> list[Path]:
+    found = sorted(file for file in run.rglob("*") if file.is_file())
+    return [file for file in found if not {*file.relative_to(run).parts} & {*_LEFT_OUT}]
+
+
+def _anywhere(file: Path) -> bytes:
+    """A file's content without the places of this machine."""
+    content = file.read_bytes()
+    if file.name == "manifest.json":
+        facts: dict[str, Any] = json.loads(content)
+        facts.get("cache", {}).pop("folder", None)
+        content = json.dumps(facts, indent=1).encode()
+    if file.suffix in (".json", ".yaml") and DATA in os.environ:
+        content = content.replace(os.environ[DATA].encode(), f"${{{DATA}}}".encode())
+    return content
