@@ -14,7 +14,7 @@ from .over_time import continuous, update
 from .step import mean_ratios, overview, step
 from .variants import ablation, sensitivity, sizes
 
-HEADER = """<!-- written by `python benchmarks/papers.py page > docs/results.md` from the runs that `papers.py restore` brings -->
+HEADER = """<!-- written by `python benchmarks/papers.py page > docs/results.md`, from runs that `papers.py restore` brings -->
 # Measured against the papers
 
 What comes out beside what the papers report, cell by cell. `benchmarks/papers.yaml` says what each cell changes in its
@@ -22,8 +22,8 @@ scenario of `scenarios/papers/`; a cell is run by
 
     EDGESIM_DATA=FOLDER python benchmarks/papers.py run CELL
 
-and what the runs here left (their tables, without models) is in `benchmarks/papers_kept/`, for other questions than these:
-`python benchmarks/papers.py restore`, then `edgesim report runs/papers/small/CELL/all/seed-0/LEARNER` or pandas.
+and the tables that the runs here left are in `benchmarks/papers_kept/`, for other questions than these:
+`python benchmarks/papers.py restore`, then `edgesim report runs/papers/small/CELL/all/seed-0/LEARNER`, or pandas.
 
 Numbers are means over seeds with 95 % intervals (Student's t). "Tied" is a difference whose interval contains 0 and
 that is at most a point. The small form has fewer devices, rounds and samples and narrower networks than the papers: its
