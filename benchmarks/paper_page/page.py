@@ -14,7 +14,7 @@ from .over_time import continuous, update
 from .step import mean_ratios, overview, step
 from .variants import ablation, sensitivity, sizes
 
-HEADER = """<!-- written by `python benchmarks/papers.py page > docs/results.md`, from runs that `papers.py restore` brings -->
+HEADER = """<!-- written by `python benchmarks/papers.py page > docs/results.md` after `papers.py restore` -->
 # Measured against the papers
 
 What comes out beside what the papers report, cell by cell. `benchmarks/papers.yaml` says what each cell changes in its
