@@ -23,16 +23,16 @@ from dying_runs import (
 )
 from typer.testing import CliRunner
 
-from edgesim import tables as tables_module
 from edgesim.cli import app
 from edgesim.errors import DiskFull
 from edgesim.jobs.arithmetic import Trained
-from edgesim.parts import SEAL
 from edgesim.progress import Progress
 from edgesim.resuming import resume
 from edgesim.simulation import run
 from edgesim.stage import Stage
 from edgesim.tables import TableWriter, read_table
+from edgesim.tables import writer as tables_module
+from edgesim.tables.parts import SEAL
 from edgesim.testing import tiny_scenario
 
 WORLDS = [(label, seed) for seed in SEEDS for label in LEARNERS]

@@ -10,9 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgesim import tables
 from edgesim.errors import UserError
-from edgesim.tables import TABLES, TableWriter, documentation, read_manifest, read_table, read_tables
+from edgesim.tables import (
+    TABLES,
+    Column,
+    Table,
+    TableWriter,
+    documentation,
+    read_manifest,
+    read_table,
+    read_tables,
+    writer,
+)
 
 START = {"device": "a", "time_s": 0.0, "state": "online", "cause": "start"}
 
@@ -100,7 +109,7 @@ def test_columns_are_checked_as_rows_are(tmp_path: Path) -> None:
 
 
 def test_equal_rows_give_equal_bytes_across_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "ROWS_PER_GROUP", 7)
+    monkeypatch.setattr(writer, "ROWS_PER_GROUP", 7)
     for name, rows_per_part in (("a", 1000), ("b", 3)):
         write(tmp_path / name, rows_per_part).close()
     assert closed_bytes(tmp_path / "a") == closed_bytes(tmp_path / "b")
@@ -331,11 +340,11 @@ def test_a_run_that_was_written_without_a_column_is_read_without_it(
             world.cut()
     table = TABLES["energy"]
     for column, expected in (
-        (tables.Column("spare_j", "number", "new", nullable=True), True),
-        (tables.Column("remark", "text", "new"), True),
-        (tables.Column("spare", "flag", "new"), False),
+        (Column("spare_j", "number", "new", nullable=True), True),
+        (Column("remark", "text", "new"), True),
+        (Column("spare", "flag", "new"), False),
     ):
-        later = tables.Table("energy", table.doc, (column, *table.columns))
+        later = Table("energy", table.doc, (column, *table.columns))
         monkeypatch.setitem(TABLES, "energy", later)
         if expected:
             rows = read_table(tmp_path, "energy")

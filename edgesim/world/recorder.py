@@ -13,7 +13,7 @@ from .selection import read_share
 
 if TYPE_CHECKING:
     from ..jobs import Handle
-    from ..tables import Cells
+    from ..tables.writer import Cells
     from .battery import Battery
     from .device import Device
     from .drift import Strike
