@@ -1,6 +1,7 @@
 """The papers' experiments, run cell by cell and set beside the papers' own numbers.
 
     EDGESIM_DATA=FOLDER python benchmarks/papers.py run [CELL...] [--seeds 0-2] [--jobs 2] [--full]
+    EDGESIM_DATA=FOLDER python benchmarks/papers.py run CELL --learners ideal,fedavg
     python benchmarks/papers.py figures --out docs/figures
     python benchmarks/papers.py page > docs/results.md
     python benchmarks/papers.py keep [CELL...]      # finished runs as archives in benchmarks/papers_kept
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "figures", "page", "list", "keep", "restore"))
     parser.add_argument("cells", nargs="*", metavar="CELL", help="by default all")
     parser.add_argument("--seeds", default="0-2")
+    parser.add_argument("--learners", help="of each cell, by default all: labels with commas between them")
     parser.add_argument("--jobs", type=int, default=1, help="worlds at a time, a process each")
     parser.add_argument("--full", action="store_true", help="the published protocol instead of the small form")
     parser.add_argument("--root", type=Path, default=Path("runs/papers"))
@@ -77,6 +79,11 @@ def main() -> None:
         return
     first, _, last = given.seeds.partition("-")
     wanted = list(tasks(given.cells or list(CELLS), range(int(first), int(last or first) + 1), given.full))
+    if given.learners:
+        labels = given.learners.split(",")
+        if unknown := set(labels) - {task.learner for task in wanted}:
+            parser.error(f"none of these cells has a learner {', '.join(sorted(unknown))}")
+        wanted = [task for task in wanted if task.learner in labels]
     if given.what == "list":
         for task in wanted:
             print(task.command())
