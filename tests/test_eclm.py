@@ -100,15 +100,14 @@ def test_no_sub_model_exceeds_its_share_of_the_parameters() -> None:
 
 def test_each_device_may_have_a_share_of_its_own() -> None:
     def sizes(max_ratio: object) -> pd.Series[float]:
-        sent = tables_of(modules=12, max_ratio=max_ratio)["deployments"].query("cause == 'deploy'")
-        return sent.groupby("device")["size_bytes"].max()
+        tables = tables_of(modules=8, max_ratio=max_ratio, surrogate=True, timing_only=True)
+        return tables["deployments"].query("cause == 'deploy'").groupby("device")["size_bytes"].max()
 
     least, most = sizes(0.4), sizes(1.0)
     drawn = sizes({"uniform": [0.4, 1.0]})
     assert (least <= drawn).all()
     assert (drawn <= most).all()
     assert drawn.nunique() > 1
-    assert sizes({"choice": [0.4]}).equals(least)
 
 
 def test_a_device_gets_what_fits_its_memory_now() -> None:
