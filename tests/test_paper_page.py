@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,15 @@ def test_seeds_of_different_scenarios_are_not_put_together(tmp_path: Path) -> No
         folder = tmp_path / "small" / "pictures" / "all" / f"seed-{seed}"
         _close(WrittenRun(folder, horizon_s=horizon_s, learners=["eclm"], seeds=[seed]))
     with pytest.raises(UserError, match=r"not run with the scenario and parameters of .*seed-0: .*seed-1; run"):
-        page(tmp_path, {"pictures": STEP})
+        page(tmp_path, {"pictures": {**STEP, "learners": ["eclm"]}})
+
+
+def test_a_seed_counts_when_all_learners_are_done(tmp_path: Path) -> None:
+    _step(tmp_path, "pictures", (70, 78, 80))
+    shutil.rmtree(tmp_path / "small" / "pictures" / "all" / "seed-1" / "fedavg")
+    assert loaded(tmp_path, "pictures", STEP, full=False)[""].seeds == [0, 2]
+    more = {"pictures": {**STEP, "learners": [*STEP["learners"], "ideal"]}}
+    assert "Not run, or not with all learners at any seed (small form): `pictures`." in page(tmp_path, more)
 
 
 def test_methods_come_in_the_cells_order(tmp_path: Path) -> None:
@@ -235,7 +244,7 @@ def test_the_page_is_the_same_from_kept_runs(tmp_path: Path, monkeypatch: pytest
 
 def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:
     written = page(tmp_path, {"pictures": STEP})
-    assert "Not run (small form): `pictures`." in written
+    assert "Not run, or not with all learners at any seed (small form): `pictures`." in written
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -90,7 +90,7 @@ def is_done(folder: Path) -> bool:
 
 
 def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.Run]:
-    """The finished runs of a cell: a run over learners and seeds for each point.
+    """What is there of a cell: a run over learners and seeds for each point, of the seeds that all learners have done.
 
     Raises
     ------
@@ -99,16 +99,27 @@ def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.
     """
     found = {}
     for point in points_of(cell):
-        manifests = sorted(_folder(root, name, point, full).rglob("manifest.json"))
-        done = [manifest.parent for manifest in manifests if is_done(manifest.parent)]
-        order = learners_of(name, cell) if done else []
-        done.sort(key=lambda run: order.index(run.name) if run.name in order else -1)
-        if done:
-            first, *others = analysis.load_many(done)
+        of_worlds = _done(_folder(root, name, point, full))
+        order = learners_of(name, cell) if of_worlds else []
+        seeds = sorted({seed for _, seed in of_worlds})
+        whole = [seed for seed in seeds if all((learner, seed) in of_worlds for learner in order)]
+        folders = dict.fromkeys(of_worlds[learner, seed] for learner in order for seed in whole)
+        if folders:
+            first, *others = analysis.load_many(list(folders))
             if others:
                 old = ", ".join(str(folder) for run in others for folder in run.folders)
                 raise UserError(f"not run with the scenario and parameters of {first.folders[0]}: {old}; run them anew")
             found[point] = first
+    return found
+
+
+def _done(folder: Path) -> dict[tuple[str, int], Path]:
+    """The finished worlds below a folder, by learner and seed, and the run folder that each is in."""
+    found = {}
+    for file in sorted(folder.rglob("manifest.json")):
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if manifest.get("status") == "done":
+            found |= {(learner, seed): file.parent for learner in manifest["learners"] for seed in manifest["seeds"]}
     return found
 
 

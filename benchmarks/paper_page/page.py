@@ -67,7 +67,8 @@ def page(root: Path, cells: Mapping[str, Cell] = CELLS) -> str:
             machine = _machine([run for runs in found.values() for run in runs.values()])
             parts += [f"# {title}\n\n{machine}", *_sections(cells, found, full)]
         if missing := [name for name in cells if name not in found]:
-            parts.append(f"Not run ({title.lower()}): {', '.join(f'`{name}`' for name in missing)}.")
+            said = ", ".join(f"`{name}`" for name in missing)
+            parts.append(f"Not run, or not with all learners at any seed ({title.lower()}): {said}.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
