@@ -115,7 +115,7 @@ def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.
 
 def _done(folder: Path) -> dict[tuple[str, int], Path]:
     """The finished worlds below a folder, by learner and seed, and the run folder that each is in."""
-    found = {}
+    found: dict[tuple[str, int], Path] = {}
     for file in sorted(folder.rglob("manifest.json")):
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest.get("status") == "done":
