@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 import joblib
-from paper_page import CELLS, DATA, Task, draw, is_done, keep, page, restore, scenario_of, tasks
+from paper_page import CELLS, DATA, Task, draw, keep, page, restore, scenario_of, tasks
 
 from edgesim.errors import UserError
 from edgesim.simulation import load_scenario, run
@@ -35,7 +35,7 @@ KEPT = Path(__file__).with_name("papers_kept")
 def play(task: Task, root: Path) -> tuple[bool, str]:
     """Run one task unless it is done; whether it is done now, and what to say of it."""
     folder = task.folder(root)
-    if is_done(folder):
+    if task.is_done(root):
         return True, f"{folder}: was done"
     if folder.exists():
         shutil.rmtree(folder)  # it was stopped

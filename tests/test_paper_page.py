@@ -219,22 +219,31 @@ def test_a_cells_tasks_are_its_scenarios_learners_at_each_seed() -> None:
     assert len(set(told)) == len({task.folder(Path()) for task in found}) == 2 * 5 + 2 * 4
 
 
+def test_a_world_that_was_played_is_not_played_again(tmp_path: Path) -> None:
+    first, second, *_ = tasks(["ecavg_mnist"], range(1), full=False)
+    assert not first.is_done(tmp_path)
+    _close(WrittenRun(first.folder(tmp_path), learners=[first.learner], seeds=[first.seed]))
+    assert first.is_done(tmp_path)
+    assert not second.is_done(tmp_path)
+
+
 def test_the_page_is_the_same_from_kept_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGESIM_DATA", "/at/home")
     root, kept, elsewhere = tmp_path / "runs", tmp_path / "kept", tmp_path / "elsewhere"
     _step(root, "pictures", (70, 78, 80))
-    cells = {"pictures": STEP}
+    _sizes(root)
+    cells = {"pictures": STEP, "sizes": SIZES}
     run = root / "small" / "pictures" / "all" / "seed-0" / "eclm"
     (run / "journal").mkdir()
     (run / "journal" / "values").write_text("large")
     (run / "scenario.yaml").write_text("path: /at/home/cifar10.npz")
     WrittenRun(run.with_name("on_device"), learners=["on_device"])  # still running
-    (archive,) = keep(root, cells, kept)
-    assert archive == kept / "small" / "pictures.tar.xz"
-    before = archive.read_bytes()
-    assert [archive.read_bytes() for archive in keep(root, cells, kept)] == [before]
+    archives = list(keep(root, cells, kept))
+    assert archives == [kept / "small" / "pictures.tar.xz", kept / "small" / "sizes.tar.xz"]
+    before = [archive.read_bytes() for archive in archives]
+    assert [archive.read_bytes() for archive in keep(root, cells, kept)] == before
     restored = list(restore(kept, elsewhere))
-    assert len(restored) == 9
+    assert len(restored) == 9 + 6
     assert elsewhere / run.relative_to(root) in restored
     assert page(elsewhere, cells) == page(root, cells)
     assert not (elsewhere / run.relative_to(root) / "journal").exists()

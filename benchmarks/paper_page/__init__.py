@@ -4,9 +4,9 @@
 what one kind of cell shows.
 """
 
-from .cells import CELLS, DATA, Cell, Task, is_done, scenario_of, tasks
+from .cells import CELLS, DATA, Cell, Task, scenario_of, tasks
 from .figures import draw
 from .kept import keep, restore
 from .page import page
 
-__all__ = ["CELLS", "DATA", "Cell", "Task", "draw", "is_done", "keep", "page", "restore", "scenario_of", "tasks"]
+__all__ = ["CELLS", "DATA", "Cell", "Task", "draw", "keep", "page", "restore", "scenario_of", "tasks"]

@@ -40,6 +40,10 @@ class Task:
         """Its run folder."""
         return _folder(root, self.cell, self.point, self.full) / f"seed-{self.seed}" / self.learner
 
+    def is_done(self, root: Path) -> bool:
+        """Whether that world has been played to its end, in its own run folder or in one with others."""
+        return (self.learner, self.seed) in _finished_worlds(_folder(root, self.cell, self.point, self.full))
+
     def overrides(self, cells: Mapping[str, Cell] = CELLS) -> list[str]:
         """What it changes in the scenario, as for ``--set``."""
         cell = cells[self.cell]
@@ -83,12 +87,6 @@ def tasks(cells: Sequence[str], seeds: Sequence[int], full: bool) -> Iterator[Ta
                     yield Task(cell, point, learner, seed, full)
 
 
-def is_done(folder: Path) -> bool:
-    """Whether a run finished there."""
-    manifest = folder / "manifest.json"
-    return manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")).get("status") == "done"
-
-
 def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.Run]:
     """What is there of a cell: a run over learners and seeds for each point, of the seeds that all learners have done.
 
@@ -99,7 +97,7 @@ def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.
     """
     found = {}
     for point in points_of(cell):
-        of_worlds = _done(_folder(root, name, point, full))
+        of_worlds = _finished_worlds(_folder(root, name, point, full))
         order = learners_of(name, cell) if of_worlds else []
         seeds = sorted({seed for _, seed in of_worlds})
         whole = [seed for seed in seeds if all((learner, seed) in of_worlds for learner in order)]
@@ -113,14 +111,24 @@ def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.
     return found
 
 
-def _done(folder: Path) -> dict[tuple[str, int], Path]:
-    """The finished worlds below a folder, by learner and seed, and the run folder that each is in."""
-    found: dict[tuple[str, int], Path] = {}
+def finished_runs(folder: Path) -> dict[Path, Mapping[str, Any]]:
+    """The run folders below a folder that are done, and their manifests."""
+    found = {}
     for file in sorted(folder.rglob("manifest.json")):
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if manifest.get("status") == "done":
-            found |= {(learner, seed): file.parent for learner in manifest["learners"] for seed in manifest["seeds"]}
+            found[file.parent] = manifest
     return found
+
+
+def _finished_worlds(folder: Path) -> dict[tuple[str, int], Path]:
+    """The finished worlds of a cell at one point, by learner and seed, and the run folder that each is in."""
+    return {
+        (learner, seed): run
+        for run, manifest in finished_runs(folder).items()
+        for learner in manifest["learners"]
+        for seed in manifest["seeds"]
+    }
 
 
 def _folder(root: Path, cell: str, point: str, full: bool) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .cells import DATA, is_done
+from .cells import DATA, finished_runs
 
 _LEFT_OUT = ("journal", ".lock")
 """What of a run folder only going on with it needs."""
@@ -26,7 +26,7 @@ def keep(root: Path, cells: Iterable[str], kept: Path) -> Iterator[Path]:
     """
     wanted = set(cells)
     for cell in sorted(folder for folder in root.glob("*/*") if folder.name in wanted):
-        files = [file for run in _runs(cell) for file in _files(run)]
+        files = [file for run in finished_runs(cell) for file in _files(run)]
         if not files:
             continue
         archive = kept / cell.parent.name / f"{cell.name}.tar.xz"
@@ -49,10 +49,6 @@ def restore(kept: Path, root: Path) -> Iterator[Path]:
             missing = {folder for folder in folders if not (root / folder).exists()}
             packed.extractall(root, [m for m in members if missing & {*Path(m.name).parents}], filter="data")
             yield from sorted(root / folder for folder in missing)
-
-
-def _runs(cell: Path) -> list[Path]:
-    return [file.parent for file in sorted(cell.rglob("manifest.json")) if is_done(file.parent)]
 
 
 def _files(run: Path) -> list[Path]:
