@@ -5,7 +5,7 @@
     python benchmarks/papers.py figures --out docs/figures
     python benchmarks/papers.py page > docs/results.md
     python benchmarks/papers.py keep [CELL...]      # finished runs as archives in benchmarks/papers_kept
-    python benchmarks/papers.py restore             # and back, below runs/papers
+    python benchmarks/papers.py restore             # and back, below runs/papers, what is not there
 
 ``papers.yaml`` says what each cell is, what its small form (the default) changes, and what the paper reports. Each
 learner of a cell at a seed is a run folder of its own below ``runs/papers``; what is done there is not done again, so

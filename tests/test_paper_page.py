@@ -249,6 +249,9 @@ def test_the_page_is_the_same_from_kept_runs(tmp_path: Path, monkeypatch: pytest
     assert not (elsewhere / run.relative_to(root) / "journal").exists()
     assert "${EDGESIM_DATA}/cifar10.npz" in (elsewhere / run.relative_to(root) / "scenario.yaml").read_text()
     assert list(restore(kept, elsewhere)) == []
+    shutil.rmtree(root)
+    assert list(keep(root, ["pictures"], kept)) == archives[:1]  # what was kept is not lost
+    assert [archive.read_bytes() for archive in archives] == before
 
 
 def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:

@@ -22,33 +22,45 @@ _LEFT_OUT = ("journal", ".lock")
 def keep(root: Path, cells: Iterable[str], kept: Path) -> Iterator[Path]:
     """Write the finished runs below ``root`` into an archive for each form and cell; yield those written.
 
-    Where the data were is left out: it is the folder that the environment variable names.
+    What a cell's archive has and ``root`` has not is restored first: nothing that was kept gets lost. Where the data
+    were is left out: it is the folder that the environment variable names.
     """
     wanted = set(cells)
+    for _ in restore(kept, root, wanted):
+        pass
     for cell in sorted(folder for folder in root.glob("*/*") if folder.name in wanted):
         files = [file for run in finished_runs(cell) for file in _files(run)]
         if not files:
             continue
-        archive = kept / cell.parent.name / f"{cell.name}.tar.xz"
+        archive = _archive(kept, cell.parent.name, cell.name)
         archive.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(archive, "w:xz", preset=9) as packed:
+        temporary = archive.with_name(f".{archive.name}")
+        with tarfile.open(temporary, "w:xz", preset=9) as packed:
             for file in files:
                 content = _anywhere(file)
                 member = tarfile.TarInfo(file.relative_to(root).as_posix())  # without times and owners
                 member.size = len(content)
                 packed.addfile(member, io.BytesIO(content))
+        temporary.replace(archive)
         yield archive
 
 
-def restore(kept: Path, root: Path) -> Iterator[Path]:
-    """Put kept runs below ``root``, but for those that are there; yield their folders."""
-    for archive in sorted(kept.glob("*/*.tar.xz")):
+def restore(kept: Path, root: Path, cells: Iterable[str] | None = None) -> Iterator[Path]:
+    """Put kept runs of some cells, by default all, below ``root`` where they are missing; yield their folders."""
+    wanted = None if cells is None else {_archive(kept, "", cell).name for cell in cells}
+    for archive in sorted(kept.glob(f"*/{_archive(kept, '', '*').name}")):
+        if wanted is not None and archive.name not in wanted:
+            continue
         with tarfile.open(archive) as packed:
             members = packed.getmembers()
             folders = {Path(member.name).parent for member in members if Path(member.name).name == "manifest.json"}
             missing = {folder for folder in folders if not (root / folder).exists()}
             packed.extractall(root, [m for m in members if missing & {*Path(m.name).parents}], filter="data")
             yield from sorted(root / folder for folder in missing)
+
+
+def _archive(kept: Path, form: str, cell: str) -> Path:
+    return kept / form / f"{cell}.tar.xz"
 
 
 def _files(run: Path) -> list[Path]:
