@@ -331,7 +331,7 @@ def test_a_network_that_cannot_be_modularised_is_refused() -> None:
 def test_parameters_that_leave_nothing_to_do_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing would ever change"):
         eclm(local_training=False, cloud=False)
-    for ratio in (0, {"uniform": [0, 0.5]}, {"choice": [0.5, 0]}, {"lognormal": {"median": 0.5, "sigma": 1}}):
+    for ratio in (0, {"uniform": [0, 0.5]}, {"choice": [0.5, 0]}, {"lognormal": {"median": 0, "sigma": 1}}):
         with pytest.raises(ValueError, match="more than 0 %"):
             eclm(max_ratio=ratio)
     with pytest.raises(ValueError, match="one sub-task"):

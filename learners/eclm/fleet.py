@@ -23,7 +23,6 @@ from edgesim import (
     models,
 )
 from edgesim.models import Architecture
-from edgesim.scenario.distributions import own
 
 from . import budgets
 from .architectures import Held, everything, modules_per_layer, selector_alone, with_held
@@ -132,7 +131,6 @@ class Fleet:
         self._arrived: SimEvent | None = None
         self._draws = 0
         first = {(layer, module): 0 for layer, mine in enumerate(prepared.held) for module in mine}
-        numbers = world.rng("max_ratio").random(len(world.devices))
         self.sites = [
             Site(
                 device,
@@ -140,10 +138,10 @@ class Fleet:
                 prepared.selector,
                 prepared.initial,
                 prepared.held,
-                max_ratio=own(params.max_ratio, float(number)),
+                max_ratio=max_ratio,
                 serves=prepared.held,
             )
-            for device, number in zip(world.devices, numbers, strict=True)
+            for device, max_ratio in zip(world.devices, prepared.max_ratios, strict=True)
         ]
 
     # What a device does -------------------------------------------------------------------------------------------

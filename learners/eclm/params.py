@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from edgesim import TrainingParams, Trigger, minutes
 from edgesim.scenario import PositiveSeconds, Ratio, Seconds
-from edgesim.scenario.distributions import Choice, LogNormal, OwnRatio, own
+from edgesim.scenario.distributions import Choice, LogNormal, OwnQuantity, OwnRatio, Uniform
 from edgesim.scenario.findings import wrong
 
 
@@ -114,18 +114,10 @@ class ECLMParams(TrainingParams):
         False, description="Draw importance at random instead of reading it: only for --timing-only."
     )
 
-    @property
-    def smallest_ratio(self) -> float:
-        """The least ``max_ratio`` that a device may have; 0 where there is no least."""
-        drawn = self.max_ratio
-        if isinstance(drawn, LogNormal):
-            return 0.0
-        return min(drawn.values) if isinstance(drawn, Choice) else own(drawn, 0.0)
-
     @model_validator(mode="after")
     def _sense(self) -> Self:
-        if self.smallest_ratio <= 0:
-            raise wrong("it is more than 0 %, and so is the least of a `uniform` or `choice`", ("max_ratio",))
+        if not all(share > 0 for share in _shares(self.max_ratio)):
+            raise wrong("a sub-model has more than 0 % of the parameters", ("max_ratio",))
         if not self.local_training and not self.cloud:
             raise wrong("without local training and without the cloud nothing would ever change", ("cloud",))
         if isinstance(self.tasks, tuple):
@@ -133,3 +125,12 @@ class ECLMParams(TrainingParams):
             if len(set(named)) < len(named) or any(not task for task in self.tasks) or not named:
                 raise wrong("each class belongs to one sub-task, and no sub-task is empty", ("tasks",))
         return self
+
+
+def _shares(ratio: OwnQuantity) -> tuple[float, ...]:
+    """The values that a quantity which may be drawn is described by."""
+    if isinstance(ratio, Uniform):
+        return ratio.low, ratio.high
+    if isinstance(ratio, LogNormal):
+        return (ratio.median,)
+    return ratio.values if isinstance(ratio, Choice) else (ratio,)

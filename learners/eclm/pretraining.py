@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgesim import Method, Model, Offline, UserError
+from edgesim.scenario.distributions import own
 from edgesim.seeds import stream
 
 from . import architectures, derivation
@@ -33,12 +34,15 @@ class Prepared:
         Its selector alone: on every device.
     initial, held
         The model that every device serves, and its modules.
+    max_ratios
+        For each device, parameters of its sub-models over those of the whole, at most.
     """
 
     cloud: Model
     selector: Model
     initial: Model
     held: Held
+    max_ratios: tuple[float, ...]
 
 
 def prepare(offline: Offline, params: ECLMParams) -> Prepared:
@@ -76,13 +80,14 @@ def prepare(offline: Offline, params: ECLMParams) -> Prepared:
     alone = architectures.selector_alone(full)
     selector = offline.derive([cloud], work.take_selector, alone, name="selector", selector=alone)
     held = everything(full)
+    ratios = _max_ratios(offline, params)
     if params.initial == "sub_model":
-        held = _for_the_proxy_data(offline, params, selector, cloud)
+        held = _for_the_proxy_data(offline, params, selector, cloud, min(ratios))
     target = with_held(full, held, "frozen" if params.selector == "keep" else "trained")
     initial = offline.derive(
         [cloud], work.extract, target, name="sub-model", have=everything(full), want=held, target=target
     )
-    return Prepared(cloud, selector, initial, held)
+    return Prepared(cloud, selector, initial, held, ratios)
 
 
 def _trained(offline: Offline, params: ECLMParams, cloud: Model) -> Model:
@@ -140,8 +145,14 @@ def _tasks(offline: Offline, params: ECLMParams) -> tuple[list[int], bool]:
     return [of_class[label] for label in range(classes)], False
 
 
-def _for_the_proxy_data(offline: Offline, params: ECLMParams, selector: Model, cloud: Model) -> Held:
-    """The modules that matter most for the proxy data, within the size that every device may have."""
+def _max_ratios(offline: Offline, params: ECLMParams) -> tuple[float, ...]:
+    environment = offline.environment
+    numbers = stream(environment.seed, "learner", "eclm", "max_ratio").random(environment.scenario.device_count)
+    return tuple(own(params.max_ratio, float(number)) for number in numbers)
+
+
+def _for_the_proxy_data(offline: Offline, params: ECLMParams, selector: Model, cloud: Model, max_ratio: float) -> Held:
+    """The modules that matter most for the proxy data, within a size that every device may have."""
     from . import work
     from .costs import module_costs
 
@@ -153,11 +164,11 @@ def _for_the_proxy_data(offline: Offline, params: ECLMParams, selector: Model, c
         importance = drawn_importance(stream(offline.environment.seed, "learner", "eclm", "surrogate"), count)
     parameters = module_costs(full, offline.pretraining.optimizer, "frozen").parameters
     total = parameters.always + sum(float(layer.sum()) for layer in parameters.modules)
-    size = Resource(parameters.always, parameters.modules, params.smallest_ratio * total)
+    size = Resource(parameters.always, parameters.modules, max_ratio * total)
     try:
         return derivation.derive([np.array(layer) for layer in importance], {"size": size})
     except derivation.DoesNotFit as error:
-        raise UserError(f"eclm: max_ratio {params.smallest_ratio:g} is too small for this network: {error}") from error
+        raise UserError(f"eclm: max_ratio {max_ratio:g} is too small for this network: {error}") from error
 
 
 def drawn_importance(random: np.random.Generator, modules: Sequence[int]) -> Importance:
