@@ -40,7 +40,7 @@ def test_images_of_other_channels_are_refused() -> None:
 
 
 def test_the_command_of_a_cell_with_a_network_of_its_own_lets_it_run() -> None:
-    told = Task("ecavg_cifar10_imagenet", "", 0, full=False).command()
+    told = Task("ecavg_cifar10_imagenet", "", "ecavg", 0, full=False).command()
     assert told.startswith("PYTHONPATH=benchmarks edgesim run scenarios/papers/ecavg_cifar10.yaml --seeds 0 ")
     assert told.endswith(" --allow-code")
-    assert Task("ecavg_cifar10", "", 0, full=False).command().startswith("edgesim run ")
+    assert Task("ecavg_cifar10", "", "ecavg", 0, full=False).command().startswith("edgesim run ")
