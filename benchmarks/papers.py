@@ -9,8 +9,9 @@
 
 ``papers.yaml`` says what each cell is, what its small form (the default) changes, and what the paper reports. Each
 learner of a cell at a seed is a run folder of its own below ``runs/papers``; what is done there is not done again, so
-one can stop and go on, and a learner that is added later is all that is run. They share pretraining by the user's
-cache. ``page`` writes what is there, ``figures`` draws the pictures that the page shows.
+one can stop and go on, and a learner that is added later is all that is run. The same world in two cells (an ablation's
+whole method, a sensitivity's usual value) is played once and copied. They share pretraining by the user's cache.
+``page`` writes what is there, ``figures`` draws the pictures that the page shows.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ import time
 from pathlib import Path
 
 import joblib
-from paper_page import CELLS, DATA, Task, draw, keep, page, restore, scenario_of, tasks
+from paper_page import CELLS, DATA, LEFT_OUT, Task, draw, keep, page, restore, same_run, scenario_of, tasks
 
 from edgesim.errors import UserError
-from edgesim.simulation import load_scenario, run
+from edgesim.run_folder import identity
+from edgesim.simulation import load_scenario, prepare, run
 
 KEPT = Path(__file__).with_name("papers_kept")
 """The runs that ``docs/results.md`` is written from."""
@@ -43,11 +45,15 @@ def play(task: Task, root: Path) -> tuple[bool, str]:
     for name in (DATA, "EDGESIM_HAR"):
         os.environ.setdefault(name, "/nowhere")
     began = time.perf_counter()
-    try:
+    try:  # the code is our own: paper_models
         scenario = load_scenario(scenario_of(task.cell), overrides=task.overrides())
+        ready = prepare(scenario, seeds=[task.seed], learners=[task.learner], allow_code=True)
     except UserError as error:  # a file that not everybody has: the other cells go on
         return False, f"{folder}: not run: {error}"
-    # The code is our own: paper_models.
+    same = same_run(root, identity(ready.scenario, ready.seeds, ready.facts, timing_only=False))
+    if same is not None:
+        shutil.copytree(same, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        return True, f"{folder}: is {same}"
     run(scenario, seeds=[task.seed], learners=[task.learner], out=folder, allow_code=True)
     return True, f"{folder}: {time.perf_counter() - began:.0f} s"
 

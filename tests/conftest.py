@@ -1,5 +1,11 @@
 """What holds for all tests."""
 
+import os
+
+# Two workers share two cores: more threads than that wait for each other. Before torch is imported, and for what a test
+# starts as well; jobs set the number of threads that they need themselves.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 
 import pytest

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from paper_page import CELLS, draw, keep, page, restore, tasks
+from paper_page import CELLS, Task, draw, keep, page, restore, same_run, tasks
 from paper_page.cells import loaded, scenario_of
 from paper_page.traffic import compare
 from paper_page.variants import sized
 from written_runs import WrittenRun, WrittenWorld
 
 from edgesim.errors import UserError
+from edgesim.run_folder import identity
+from edgesim.simulation import load_scenario, prepare
 
 STEP: dict[str, Any] = {
     "kind": "step",
@@ -225,6 +228,29 @@ def test_a_world_that_was_played_is_not_played_again(tmp_path: Path) -> None:
     _close(WrittenRun(first.folder(tmp_path), learners=[first.learner], seeds=[first.seed]))
     assert first.is_done(tmp_path)
     assert not second.is_done(tmp_path)
+
+
+def test_a_world_of_two_cells_is_found_whichever_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cifar10.npz").touch()
+    monkeypatch.setenv("EDGESIM_DATA", str(tmp_path))
+    of_five, of_ten, *_ = [task for task in tasks(["eclm_participants"], [0], full=False) if task.learner == "fedavg"]
+
+    def identity_of(task: Task) -> dict[str, Any]:
+        scenario = load_scenario(scenario_of(task.cell), overrides=task.overrides())
+        ready = prepare(scenario, seeds=[0], learners=["fedavg"])
+        return identity(ready.scenario, ready.seeds, ready.facts, timing_only=False)
+
+    run = tmp_path / "small" / "eclm_cifar10_m2" / "all" / "seed-0" / "fedavg"
+    run.mkdir(parents=True)
+    wanted = identity_of(of_ten)
+    manifest = {**json.loads(json.dumps(wanted)), "status": "running"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert same_run(tmp_path, wanted) is None  # it has not ended
+    kept = json.dumps({**manifest, "status": "done"}).replace(str(tmp_path), "${EDGESIM_DATA}")
+    (run / "manifest.json").write_text(kept)
+    assert same_run(tmp_path, wanted) == run
+    assert same_run(tmp_path, identity_of(of_five)) is None
+    assert same_run(tmp_path, {**wanted, "seeds": [1]}) is None
 
 
 def test_the_page_is_the_same_from_kept_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,22 @@
 what one kind of cell shows.
 """
 
-from .cells import CELLS, DATA, Cell, Task, scenario_of, tasks
+from .cells import CELLS, DATA, Cell, Task, same_run, scenario_of, tasks
 from .figures import draw
-from .kept import keep, restore
+from .kept import LEFT_OUT, keep, restore
 from .page import page
 
-__all__ = ["CELLS", "DATA", "Cell", "Task", "draw", "keep", "page", "restore", "scenario_of", "tasks"]
+__all__ = [
+    "CELLS",
+    "DATA",
+    "LEFT_OUT",
+    "Cell",
+    "Task",
+    "draw",
+    "keep",
+    "page",
+    "restore",
+    "same_run",
+    "scenario_of",
+    "tasks",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,19 @@ def finished_runs(folder: Path) -> dict[Path, Mapping[str, Any]]:
         if manifest.get("status") == "done":
             found[file.parent] = manifest
     return found
+
+
+def same_run(root: Path, identity: Mapping[str, Any]) -> Path | None:
+    """A finished run below ``root`` of the same identity (see `edgesim.run_folder.identity`), whichever its cell."""
+    wanted = _anywhere(identity)
+    runs = finished_runs(root).items()
+    return next((run for run, manifest in runs if _anywhere({key: manifest[key] for key in identity}) == wanted), None)
+
+
+def _anywhere(identity: Mapping[str, Any]) -> str:
+    """An identity as text, without where this machine has the data: kept runs have it neither."""
+    text = json.dumps(identity, sort_keys=True)
+    return text.replace(os.environ[DATA], f"${{{DATA}}}") if DATA in os.environ else text
 
 
 def _finished_worlds(folder: Path) -> dict[tuple[str, int], Path]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .cells import DATA, finished_runs
 
-_LEFT_OUT = ("journal", ".lock")
+LEFT_OUT = ("journal", ".lock")
 """What of a run folder only going on with it needs."""
 
 
@@ -65,7 +65,7 @@ def _archive(kept: Path, form: str, cell: str) -> Path:
 
 def _files(run: Path) -> list[Path]:
     found = sorted(file for file in run.rglob("*") if file.is_file())
-    return [file for file in found if not {*file.relative_to(run).parts} & {*_LEFT_OUT}]
+    return [file for file in found if not {*file.relative_to(run).parts} & {*LEFT_OUT}]
 
 
 def _anywhere(file: Path) -> bytes:
