@@ -510,6 +510,25 @@ def test_asking_for_values_from_within_the_plane_is_refused() -> None:
 # Surroundings
 
 
+@job
+def listed(given: list[object], *, numbers: list[int]) -> list[object]:
+    return [*given, *numbers]
+
+
+@pytest.mark.parametrize("max_pending", [1, 100])
+def test_a_list_that_is_changed_after_submitting_is_to_the_job_what_it_was(max_pending: int) -> None:
+    plane = WorkPlane(InlineExecutor(), max_pending=max_pending)
+    inner: list[int] = [1]
+    given, numbers = [inner], [2]
+    first = plane.submit(listed, given, label=LABEL, numbers=numbers)
+    inner.append(10)
+    numbers.append(20)
+    second = plane.submit(listed, given, label=LABEL, numbers=numbers)
+    third = plane.submit(listed, [[1]], label=LABEL, numbers=[2])
+    assert [handle.value() for handle in (first, second, third)] == [[[1], 2], [[1, 10], 2, 20], [[1], 2]]
+    assert first.key == third.key != second.key
+
+
 def test_jobs_run_with_their_own_number_of_threads_and_give_it_back() -> None:
     before = torch.get_num_threads()
     for count in (1, 2):

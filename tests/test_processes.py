@@ -17,7 +17,7 @@ import torch
 
 from edgesim.data import View, load_dataset
 from edgesim.errors import UserError, WorkFailure
-from edgesim.jobs import Choice, Handle, InlineExecutor, Label, ProcessExecutor, WorkPlane, job
+from edgesim.jobs import Choice, Executor, Handle, InlineExecutor, Label, ProcessExecutor, WorkPlane, job
 from edgesim.jobs.arithmetic import average, evaluate, initialise, train
 from edgesim.jobs.ray_executor import RayExecutor
 from edgesim.models import Architecture, State
@@ -53,6 +53,38 @@ def die(*, only_once: str = "") -> int:
         Path(only_once).touch()
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
+
+
+def _fates(executor: Executor) -> list[tuple[float, float, list[float]]]:
+    """Of a user's network that is trained and evaluated several times: loss, loss on other data, trained buffer."""
+    network = Architecture.of("own_networks:centring", {}, input_shape=(1, 8, 8), classes=10, allow_code=True)
+    digits = load_dataset("digits")
+    plane = WorkPlane(executor)
+    start = plane.submit(initialise, label=LABEL, seed=0, architecture=network)
+    how = {"architecture": network, "epochs": 2, "batch_size": 8, "learning_rate": 0.1, "optimizer": "sgd"}
+    trained = [
+        plane.submit(train, start, View(digits, np.arange(16 * n, 16 * n + 16)), label=LABEL, seed=n, **how)
+        for n in range(4)
+    ]
+    more = [
+        plane.submit(train, job.part("state"), View(digits, np.arange(20)), label=LABEL, seed=9, **how)
+        for job in trained
+    ]
+    scored = [
+        plane.submit(evaluate, job.part("state"), View(digits, np.arange(50)), label=LABEL, architecture=network)
+        for job in more
+    ]
+    plane.flush()
+    return [
+        (job.value().loss, score.value().loss_sum, job.value().state["1.centre"].tolist())
+        for job, score in zip(more, scored, strict=True)
+    ]
+
+
+def test_what_a_users_network_keeps_besides_its_weights_reaches_no_other_job(executor: ProcessExecutor) -> None:
+    alone = _fates(InlineExecutor())
+    assert _fates(executor) == alone == _fates(InlineExecutor())
+    assert all(any(centre) for _, _, centre in alone)  # it was trained and came back
 
 
 class Awkward(Exception):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..loaded_code import OWN
 from ..models import Architecture, State, instantiate, named_tensors, set_trainable
 from . import placement
 
@@ -19,6 +22,8 @@ Batch = tuple[Tensor, Tensor]
 """Samples as a job gets them: features float32 (sample, ...), labels int64 (sample,)."""
 
 _KEPT = 16
+_TRUSTED = {"torch", "torchvision", *OWN}
+"""Packages whose layers change their tensors in place, and keep nothing else from one call to the next."""
 
 
 @final
@@ -46,6 +51,8 @@ class Bench:
         self._mode: tuple[str, tuple[str, ...] | None] | None = None
         self._trainable: list[nn.Parameter] = []
         self._norms = [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
+        layers = [layer for layer in self.module.modules() if type(layer).__module__.partition(".")[0] not in _TRUSTED]
+        self._others = _Attributes(self.module, layers) if layers else None
 
     def load(self, state: State) -> None:
         """Copy weights in.
@@ -58,6 +65,9 @@ class Bench:
         if state.keys() != set(self._names):
             strange = sorted(state.keys() ^ set(self._names))
             raise ValueError(f"these weights are not of this network: {', '.join(strange[:3])}, {len(strange)} in all")
+        if self._others is not None:
+            self._others.restore()
+            self._mode = None
         with torch.no_grad():
             torch._foreach_copy_(self._tensors, [state[name] for name in self._names])
             if self._loose:
@@ -65,10 +75,14 @@ class Bench:
 
     def state(self) -> State:
         """Copy weights out."""
+        tensors = self._tensors
+        if self._others is not None:  # it may have put other tensors in their places
+            now = self.module.state_dict(keep_vars=True)
+            tensors = [now[name] for name in self._names]
         if self.device.type != "cpu":
-            return {name: tensor.detach().cpu() for name, tensor in zip(self._names, self._tensors, strict=True)}
+            return {name: tensor.detach().cpu() for name, tensor in zip(self._names, tensors, strict=True)}
         with torch.no_grad():
-            return {name: tensor.clone() for name, tensor in zip(self._names, self._tensors, strict=True)}
+            return {name: tensor.clone() for name, tensor in zip(self._names, tensors, strict=True)}
 
     def put(self, tensor: Tensor) -> Tensor:
         """Return samples or labels where the network is; themselves, if they are there."""
@@ -93,6 +107,33 @@ class Bench:
     def moving_norms(self) -> list[nn.Module]:
         """The batch norms that would normalise by their batch."""
         return [layer for layer in self._norms if layer.training]
+
+
+@final
+class _Attributes:
+    """What a user's own layers had as attributes when they were made: tensors that they replace instead of changing
+    them (``self.mean = 0.9 * self.mean + ...``), counters, caches. No job may see what another one left there."""
+
+    def __init__(self, network: nn.Module, layers: Sequence[nn.Module]) -> None:
+        self._layers = layers
+        self._shared = [*network.modules(), *network.parameters(), *network.buffers()]  # themselves, not copies of them
+        self._made = self._copies([vars(layer) for layer in layers])
+
+    def restore(self) -> None:
+        """Give the layers the attributes that they were made with."""
+        for layer, attributes in zip(self._layers, self._copies(self._made), strict=True):
+            vars(layer).clear()
+            vars(layer).update(attributes)
+
+    def _copies(self, of_layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        memo = {id(shared): shared for shared in self._shared}
+        return [{name: _copied(value, memo) for name, value in attributes.items()} for attributes in of_layers]
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    with contextlib.suppress(Exception):  # an open file, a lock: it stays the same one
+        return copy.deepcopy(value, memo)
+    return value
 
 
 @lru_cache(maxsize=_KEPT)

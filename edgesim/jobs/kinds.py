@@ -104,12 +104,22 @@ class Kinds:
         if kind is None:
             if len(self._by_value) >= MOST_KINDS:
                 self._by_value.clear()
-            self._by_value[exact] = kind = Kind(function, params, self._threads, self._placement)
+            fixed = {name: as_given(value) for name, value in params.items()}
+            self._by_value[exact] = kind = Kind(function, fixed, self._threads, self._placement)
         if all(type(value) in _CONSTANTS for value in values):
             if len(self._by_identity) >= MOST_KINDS:
                 self._by_identity.clear()
             self._by_identity[same] = kind, values
         return kind
+
+
+def as_given(value: Any) -> Any:
+    """A copy of lists and dicts, in each other and in tuples, so that it says later what it says now."""
+    if type(value) in (list, tuple):
+        return type(value)(map(as_given, value))
+    if type(value) is dict:
+        return {key: as_given(item) for key, item in value.items()}
+    return value
 
 
 def _exact(params: Mapping[str, Any]) -> dict[str, object]:

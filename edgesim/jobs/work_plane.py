@@ -17,7 +17,7 @@ from .function import require_finite
 from .graph import WHOLE, Group, Job, JobHandle, part_key
 from .handle import Label
 from .held import Held
-from .kinds import Kind, Kinds
+from .kinds import Kind, Kinds, as_given
 from .overflow import Overflow
 from .results import Results, Store
 from .schedule import Schedule
@@ -31,6 +31,9 @@ caches. For CUDA assumed, not measured: 256 of the largest networks that are fus
 
 MEMORY_BYTES = 2 * 2**30
 """Bytes that values may hold before the plane stops looking ahead, by default."""
+
+_LATER_OTHERS = {list, tuple, dict}
+"""Types of inputs that may have been changed by whoever gave them when the job is run."""
 
 
 @final
@@ -129,6 +132,8 @@ class WorkPlane:
         function, number, results = kind.function, self._submitted, self._results
         function.check_inputs(len(inputs))
         self._submitted += 1
+        if not _LATER_OTHERS.isdisjoint(map(type, inputs)):
+            inputs = tuple(map(as_given, inputs))
         job = Job(number, kind, inputs, seed if function.takes_seed else None, label, self)
         handle = job.handle(WHOLE, results)
         self._pending.add(number, job)
