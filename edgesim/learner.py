@@ -20,7 +20,7 @@ from .scenario.model import OwnTraining
 if TYPE_CHECKING:
     from simpy.events import Event
 
-    from .world import Model, Offline, World
+    from .world import Device, Model, Offline, World
 
 ENTRY_POINTS = "edgesim.learners"
 """The entry-point group in which packages announce their learners."""
@@ -88,6 +88,13 @@ class Learner(abc.ABC):
         By default the scenario's model, pretrained on the proxy data; learners share that one job.
         """
         return offline.pretrained()
+
+    def start(self, offline: Offline, world: World) -> Mapping[Device, Model]:
+        """The models that some devices serve at time 0 instead of the prepared one, by default none: offline cost, too.
+
+        The devices of ``world`` are there, and nothing has happened to them yet.
+        """
+        return {}
 
     @abc.abstractmethod
     def run(self, world: World) -> Generator[Event, Any, None]:

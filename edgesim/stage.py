@@ -84,6 +84,7 @@ class Stage:
             model=model,
             offline=offline,
             training=learner.params.training.changes if isinstance(learner.params, TrainingParams) else None,
+            start=learner.start,
         )
         tables.clock = lambda: world.now
         try:

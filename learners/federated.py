@@ -114,7 +114,8 @@ class Federated(Learner):
     def run(self, world: World) -> Generator[Event, Any, None]:
         """Rounds, for ever."""
         server = world.initial
-        fleet = _Fleet({}, set(), {})
+        held = {device: (server, device.model) for device in world.devices if device.model is not server}
+        fleet = _Fleet(held, set(), {})  # the rest serve the cloud's own
         alarms = None if self.params.trigger is None else self.params.trigger.watch_all(world)
         number = 0
         while True:

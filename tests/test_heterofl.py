@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional
 
 from edgesim.errors import UserError
-from edgesim.jobs.arithmetic import evaluate, initialise
+from edgesim.jobs.arithmetic import Recipe, evaluate, initialise
 from edgesim.models import Architecture, cost, instantiate
 from edgesim.testing import check_learner, run_tiny, tiny_scenario
+from edgesim.world import Training
 from learners.heterofl import work
-from learners.heterofl.learner import HeteroFL
+from learners.heterofl.learner import HeteroFL, _one_round
 from learners.heterofl.network import head_of, narrowed, sliced
 
 MLP = Architecture.of("mlp", {"hidden": [8, 4]}, input_shape=(6,), classes=3)
@@ -160,6 +161,27 @@ def test_every_width_is_pretrained_as_long_as_everybodys_network() -> None:
     each = nested.groupby(nested["output_model_id"].str.rpartition("/")[2])["samples"].sum()
     assert sorted(each.index) == ["0.5", "1"]
     assert (each == 3 * (proxy // 2 * 2)).all()
+
+
+def test_at_time_0_a_device_serves_its_own_width_that_nobody_had_to_send() -> None:
+    params = {"period": "3 min", "rates": [1.0, 0.5], "assignment": "dealt", "distribute": "participants"}
+    tables = run_tiny(HeteroFL(HeteroFL.Params.model_validate(params)), tiny_scenario(horizon="5 min", drifts=[]))
+    start = tables["deployments"].query("time_s == 0").set_index("device")
+    devices = list(dict.fromkeys(tables["availability"]["device"]))
+    assert start.loc[devices, "size_bytes"].nunique() == 2
+    assert start.loc[devices[::2], "model_id"].unique().tolist() == ["server"]
+    assert start.loc[devices[1::2], "model_id"].unique().tolist() == ["server/0.5"]
+    assert (tables["transfers"]["direction"] == "up").all()  # the first round's model is there
+    first = tables["accuracy"].query("time_s == 0").set_index("device")["model_id"]
+    assert first[devices[1]] == "server/0.5"
+
+
+def test_the_step_size_falls_once_over_all_rounds_of_pretraining() -> None:
+    how = Training(epochs=5, learning_rate=0.2, recipe=Recipe("cosine", ("flip",)))
+    rounds = [_one_round(how, number, 10) for number in range(10)]
+    assert [one.learning_rate for one in rounds] == [0.2 * Recipe("cosine").pace(number, 10) for number in range(10)]
+    assert {(one.epochs, one.recipe) for one in rounds} == {(1, Recipe("constant", ("flip",)))}
+    assert _one_round(Training(epochs=5), 3, 10) == Training(epochs=1)
 
 
 def test_widths_that_no_device_may_get_are_not_trained() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .drift import Strike
     from .memory import Memory
     from .payload import Model
+    from .prices import Prices
     from .radio import Shipment
     from .selection import Selection
     from .worker import Work
@@ -61,12 +62,20 @@ class Recorder:
         self._battery = tables.adder("battery")
         self._serving = tables.adder("serving")
 
-    def start(self, devices: Sequence[Device], model: Model, size_bytes: int) -> None:
-        """Time 0: who is there, and that ``model`` serves every device."""
+    def start(self, devices: Sequence[Device], prices: Prices) -> None:
+        """Time 0: who is there, and what serves every device."""
         names = [device.name for device in devices]
         states = ["online" if device.online else "offline" for device in devices]
         causes = [device.away_cause or "start" for device in devices]
         self._tables.extend("availability", len(names), names, self._env._now, states, causes)
+        served = {id(device.model): device.model for device in devices}
+        cells = {
+            key: (model.id, model.architecture.name, prices.model(model.architecture).wire_bytes)
+            for key, model in served.items()
+        }
+        columns: Sequence[Any] = next(iter(cells.values()))
+        if len(cells) > 1:
+            columns = [list(column) for column in zip(*[cells[id(device.model)] for device in devices], strict=True)]
         self._tables.extend(
             "deployments",
             len(names),
@@ -74,9 +83,7 @@ class Recorder:
             self._env._now,
             "start",
             "device",
-            model.id,
-            model.architecture.name,
-            size_bytes,
+            *columns,
             *("", "", ""),  # nothing has drifted
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,7 @@ class World:
         model: Model,
         offline: Offline,
         training: Mapping[str, Any] | None = None,
+        start: Callable[[Offline, World], Mapping[Device, Model]] | None = None,
     ) -> None:
         self.environment = environment
         self.plane = plane
@@ -110,6 +111,8 @@ class World:
             Device(self, index, name, group, hardware, behind[group], model)
             for index, (name, group, hardware) in enumerate(environment.devices())
         ]
+        for device, own in (start(offline, self) if start is not None else {}).items():
+            device.model = own
         for work in offline.work:
             self.recorder.offline(work)
         if environment.scenario.record.environment:
@@ -121,7 +124,7 @@ class World:
             if not there:
                 self.devices[index].start_away(cause)
             self._comings.add(index, changes)
-        self.recorder.start(self.devices, model, self.prices.model(model.architecture).wire_bytes)
+        self.recorder.start(self.devices, self.prices)
         self._serving = Serving(self)
         for device in self.devices:
             self.observe(device, "start")

@@ -11,7 +11,8 @@ of the proxy data, because slices of a network that was never trained in slices 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from pydantic import Field, model_validator
@@ -26,6 +27,7 @@ from ..federated import Federated, FederatedParams, Update
 
 if TYPE_CHECKING:
     from edgesim.data import View
+    from edgesim.world import Training
 
 
 @final
@@ -75,24 +77,36 @@ class HeteroFL(Federated):
         widest = narrowed(base, rates[0])
         server = offline.derive([offline.pretrained()], work.take, widest, name="widest", target=widest)
         shares = _shares(offline, len(rates))
+        how = offline.pretraining
         rounds = self.params.pretraining_rounds
         if rounds is None:
-            rounds = offline.pretraining.epochs * len(rates)
+            rounds = how.epochs * len(rates)
         for number in range(rounds if shares else 0):
+            one_pass = _one_round(how, number, rounds)
             turned = shares[number % len(shares) :] + shares[: number % len(shares)]
             trained = []
             for rate, share in zip(rates, turned, strict=True):
                 name = f"nested/{number + 1}/{rate:g}"
                 target = narrowed(base, rate)
                 part = offline.derive([server], work.take, target, name=f"{name}/start", target=target)
-                one_pass = offline.pretraining.but(epochs=1)
                 trained.append(offline.train(part, one_pass, name=name, on=share, method=self.method(part)))
             server = offline.derive(
                 [server, *trained], work.merge, widest, name=f"nested/{number + 1}", inputs=turned, base=base
             )
-        statistics = [offline.proxy] if len(offline.proxy) else []
-        flops = len(offline.proxy) * models.cost(widest).forward_flops_per_sample
-        return offline.derive([server], work.take, widest, name="server", inputs=statistics, flops=flops, target=widest)
+        return _with_statistics(offline, server, widest, "server")
+
+    def start(self, offline: Offline, world: World) -> Mapping[Device, Model]:
+        """Every device serves the width that it is going to get."""
+        from .network import narrowed
+
+        base, server = offline.architecture, world.initial
+        rates = {device: self._rate(world, device) for device in world.devices}
+        made = {}
+        for rate in sorted(set(rates.values())):
+            target = narrowed(base, rate)
+            if target != server.architecture:
+                made[rate] = _with_statistics(offline, server, target, f"server/{rate:g}")
+        return {device: made[rate] for device, rate in rates.items() if rate in made}
 
     def give(
         self, world: World, device: Device, server: Model, made: dict[Any, Verb[Model]]
@@ -167,6 +181,23 @@ class HeteroFL(Federated):
             ):
                 return rate
         return rates[-1]
+
+
+def _one_round(how: Training, number: int, rounds: int) -> Training:
+    """A round of a long training as one pass: the step size falls from round to round, where it is to fall."""
+    if how.recipe is None:
+        return how.but(epochs=1)
+    pace = how.recipe.pace(number, rounds)
+    return how.but(epochs=1, learning_rate=how.learning_rate * pace, recipe=replace(how.recipe, schedule="constant"))
+
+
+def _with_statistics(offline: Offline, server: Model, target: Architecture, name: str) -> Model:
+    """A width of the cloud's network, with its batch norms' statistics from the proxy data."""
+    from . import work
+
+    views = [offline.proxy] if len(offline.proxy) else []
+    flops = len(offline.proxy) * models.cost(target).forward_flops_per_sample
+    return offline.derive([server], work.take, target, name=name, inputs=views, flops=flops, target=target)
 
 
 def _shares(offline: Offline, count: int) -> list[View]:
