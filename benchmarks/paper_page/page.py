@@ -30,23 +30,28 @@ that is at most a point. The small form has fewer devices, rounds and samples an
 accuracies are lower throughout, and it is the differences between methods that can be compared.
 
 Bytes are those to and from the devices that take part in a round, both ways; what FedAvg and HeteroFL send to all other
-devices to serve with stands apart. Where a method had the target at time 0, or was never better than then, there is no
-ratio (n/a). A model's numbers are the weights and running statistics that a device serves with, ECLM's selector among
-them. A layer's load entropy is 1 where its modules are used alike and 0 where one of them gets everything.
+devices to serve with stands apart. Where a method had the target at time 0, or was never better than then by two
+standard errors of its test samples, there is no ratio (n/a). A model's numbers are the weights and running statistics
+that a device serves with, ECLM's selector among them; what it takes to train is the most memory of a device's training,
+with the share of its framework. A layer's load entropy is 1 where its modules are used alike and 0 where one of them
+gets everything.
 
 What favours or hinders a method, and is none of the papers' protocols: in the cells with images the classes of a
 device are just those of one of ECLM's sub-tasks (classes drawn freely leave its modules less to specialise in). How
 many modules are active, how many a sub-task gets, how large sub-models may be, and in CIFAR-100 whether shared parts
 stay on devices, was chosen for ECLM cell by cell; for the others, the optimizer was: all on seeds 10 and 11 and
 images held out. Half of HeteroFL's devices have half the width, though all could hold the whole. All devices are
-alike and have one limit to the size of sub-models, where ECLM's paper draws budgets from AI-Benchmark's statistics.
-Before the start, on the cloud's data and besides the passes of everybody's network, AdaptiveNet's and ECLM's have
-about as many passes again (CIFAR-10: 20 and 25), and HeteroFL's share as many between two widths.
+alike and have one limit to the size of sub-models (a row has drawn ones), where ECLM's paper draws budgets from
+AI-Benchmark's statistics. Before the start, on the cloud's data and besides what everybody's network has cost, ECLM
+computes as much again or more (see the tables): it begins with two to four times of what devices alone, FedAvg and no
+adaptation begin with. How many passes a device makes over its data differs, too: ten at once where devices are alone
+and for AdaptiveNet, three a round for the others, which comes to 13 to 18 in the cells with images and to 30 in HAR;
+the row `on_device_twenty_epochs` is there for that.
 
-ECLM's sub-models save bytes and memory more than computation: by counted FLOPs a pass over a sub-model costs 0.7
-(HAR), 1.2 to 1.5 (small VGG-16) and 0.9 to 1.6 times (full VGG-16 and ResNet-18) what the unmodularised network
-costs, and with the narrow networks of the small form a third or more of the numbers that a device serves with are the
-selector's."""
+ECLM's sub-models save bytes more than memory or computation. By counted FLOPs a pass over a sub-model costs 0.7 (HAR),
+1.2 to 1.5 (small VGG-16) and 0.9 to 1.6 times (full VGG-16 and ResNet-18) what the unmodularised network costs; with
+the narrow networks of the small form training takes as much memory as that network's, and a third or more of the
+numbers that a device serves with are the selector's."""
 
 _KINDS: Mapping[str, Callable[[str, Cell, Mapping[str, analysis.Run]], str]] = {
     "step": step,

@@ -11,7 +11,19 @@ import analysis
 from analysis.intervals import paired_difference
 
 from .cells import Cell
-from .text import EVENNESS, average, by_seed, evenness, heading, judged, numbers_served, points, table
+from .text import (
+    EVENNESS,
+    average,
+    by_seed,
+    evenness,
+    heading,
+    judged,
+    numbers_served,
+    offline_flops,
+    points,
+    table,
+    training_memory_bytes,
+)
 from .traffic import compare, compare_halfway, halfway_section, section
 
 
@@ -19,6 +31,7 @@ def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
     """Every method's accuracy at the end beside the paper's, and bytes until a common target."""
     (run,) = runs.values()
     at_end, paper, served = by_seed(run, "horizon_accuracy"), cell["paper"], numbers_served(run)
+    memory, offline = training_memory_bytes(run), offline_flops(run)
     rows = []
     for learner in run.learners:
         reported = learner in paper
@@ -30,6 +43,8 @@ def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
                 f"{paper[learner]:.2f}" if reported else "",
                 f"{paper['eclm'] - paper[learner]:+.2f}" if reported and learner != "eclm" else "",
                 f"{served[learner] / 1e3:.0f}" if learner in served else "",
+                f"{memory[learner] / 1e6:.1f}" if learner in memory else "",
+                f"{offline[learner] / 1e12:.2f}" if learner in offline else "",
                 evenness(run, learner),
             ]
         )
@@ -40,12 +55,15 @@ def step(name: str, cell: Cell, runs: Mapping[str, analysis.Run]) -> str:
         "paper, %",
         "its ECLM's lead",
         "thousand numbers a model",
+        "MB to train",
+        "TFLOP before the start",
         EVENNESS,
     ]
-    said = [heading(name, cell, [run]), table(header, rows), section(compare(run), cell.get("paper_bytes", {}))]
+    said = [heading(name, cell, [run]), table(header, rows)]
     if "no_adaptation" in run.learners:
         said.append(halfway_section(compare_halfway(run)))
-    return "\n\n".join(said)
+    said.append(section(compare(run), cell.get("paper_bytes", {})))
+    return "\n\n".join(part for part in said if part)
 
 
 def overview(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
@@ -86,25 +104,27 @@ def mean_ratios(cells: Sequence[tuple[str, Cell, analysis.Run]]) -> str:
     halfway = [compare_halfway(run) for _, _, run in cells if _reads_images(run) and "no_adaptation" in run.learners]
     said = []
     for learner, title in (("fedavg", "FedAvg"), ("heterofl", "HeteroFL")):
-        of_cells = {name: found.ratio(learner) for name, _, found in images if learner in found.spent}
+        of_cells = {name: found[learner].ratio(learner) for name, _, found in images if learner in found}
         known = {name: ratio for name, ratio in of_cells.items() if not math.isnan(ratio)}
         if not of_cells:
             continue
         theirs = [
             float(cell["paper_bytes"][learner]) for _, cell, _ in images if learner in cell.get("paper_bytes", {})
         ]
-        whole = np.mean([found.total_ratio(learner) for _, _, found in images if learner in found.spent])
+        whole = np.mean([found[learner].total_ratio(learner) for _, _, found in images if learner in found])
         least = [times for one in halfway if learner in one.spent for times in one.at_least(learner) if times > 0]
-        seeds = sum(found.seeds_with_ratio(learner) for name, _, found in images if name in known)
-        mean = f"{np.mean(list(known.values())):.2f}" if known else "n/a"
+        seeds = sum(found[learner].seeds_with_ratio(learner) for name, _, found in images if name in known)
         without = [f"`{name}`" for name in of_cells if name not in known]
+        common = "there is no accuracy that it and ECLM both came to from below"
+        if known:
+            mean = f"{np.mean(list(known.values())):.2f}"
+            common = f"to an accuracy that both come to from below {mean} times ({seeds} seeds in all"
+            common += f"; none in {', '.join(without)})" if without else ")"
         said.append(
-            f"{title} needs {mean} times ECLM's bytes to the common target, mean over the cells with images"
-            + (f" without {', '.join(without)}, where there is no ratio" if without else "")
-            + (f" ({seeds} seeds in all)" if known else "")
-            + (f"; to half of ECLM's gain at least {min(least):.2f} times in each cell and seed" if least else "")
-            + f"; in whole runs of equally many rounds {whole:.2f} times"
-            + (f" (the paper in these cells: {np.mean(theirs):.2f})." if theirs else ".")
+            f"{title} needs, in the cells with images, "
+            + (f"to half of ECLM's gain at least {min(least):.2f} times its bytes at each seed; " if least else "")
+            + f"in whole runs of equally many rounds {whole:.2f} times; {common}"
+            + (f". The paper in these cells: {np.mean(theirs):.2f} times." if theirs else ".")
         )
     return "\n\n".join(["## Bytes over the cells with images", *said]) if said else ""
 

@@ -73,6 +73,21 @@ def numbers_served(run: analysis.Run) -> dict[str, float]:
     return {str(learner): float(size) / BYTES_PER_NUMBER for learner, size in last.groupby("learner").mean().items()}
 
 
+def training_memory_bytes(run: analysis.Run) -> dict[str, float]:
+    """The most memory that a device's training took, by learner: mean over devices and seeds."""
+    jobs = run.computations
+    trained = jobs[(jobs["kind"] == "train") & (jobs["node"] != "cloud") & (jobs["status"] == "done")]
+    most = trained.groupby(["learner", "seed", "node"])["peak_memory_bytes"].max()
+    return {str(learner): float(size) for learner, size in most.groupby("learner").mean().items()}
+
+
+def offline_flops(run: analysis.Run) -> dict[str, float]:
+    """Operations of a learner's work before the start, by learner: mean over seeds."""
+    jobs = run.computations
+    spent = jobs[jobs["status"] == "offline"].groupby(["learner", "seed"])["flops"].sum()
+    return {str(learner): float(flops) for learner, flops in spent.groupby("learner").mean().items()}
+
+
 def evenness(run: analysis.Run, learner: str) -> str:
     """The load entropy of each of a learner's module layers at the end, mean over seeds; empty without modules."""
     found = load_entropy(run.selections[run.selections["learner"] == learner])

@@ -1,4 +1,4 @@
-"""What the collaborative methods send until they reach an accuracy that all of them reach, and in a whole run.
+"""What the collaborative methods send until an accuracy that they and ECLM reach, and in a whole run.
 
 Bytes are those to and from devices that take part in a round. FedAvg and HeteroFL may also send each new model to all
 other devices, so that these can serve with it; ECLM never does, so such copies are left out here and shown apart. A
@@ -8,7 +8,7 @@ download belongs to a round if the same device sends something up before its nex
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,11 @@ from analysis.communication import bytes_to_target
 
 from .text import table
 
-RIVALS = ("fedavg", "heterofl", "eclm")
+RIVALS = ("fedavg", "heterofl")
+"""The methods whose bytes are compared with ECLM's."""
+
+STANDARD_ERRORS = 2
+"""So many of a difference of two accuracies, of as many samples each, may be chance."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Spent:
     seconds
         Until the target. (seed,)
     improved
-        Whether the method was ever better than at time 0. (seed,)
+        Whether the method was ever better than at time 0 by more than chance. (seed,)
     """
 
     to_target_bytes: list[float]
@@ -63,7 +67,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All collaborative methods of a run, and the accuracy that each seed asks for."""
+    """Some methods of a run, ECLM among them, and the accuracy that each seed asks for."""
 
     targets: list[float]
     spent: dict[str, Spent]
@@ -97,17 +101,25 @@ class Comparison:
         return int(np.isfinite(self.spent[method].over(self.spent["eclm"])).sum())
 
 
-def compare(run: analysis.Run) -> Comparison:
-    """Bytes until a target that all collaborative methods reach: at each seed the lowest of their best accuracies."""
-    rivals = [learner for learner in RIVALS if learner in run.learners]
+def compare(run: analysis.Run) -> dict[str, Comparison]:
+    """Each rival with ECLM: bytes until a target that both reach, at each seed the lower of their best accuracies."""
     best, _ = _best_and_first(run)
-    return _until(run, [float(best.loc[(seed, rivals)].min()) for seed in run.seeds])
+    found = {}
+    for rival in _rivals(run):
+        pair = [rival, "eclm"]
+        found[rival] = _until(run, pair, [float(best.loc[(seed, pair)].min()) for seed in run.seeds])
+    return found
 
 
 def compare_halfway(run: analysis.Run) -> Comparison:
     """Bytes until half of what ECLM gains, at its best, on no adaptation; infinite for those that never get there."""
     best, first = _best_and_first(run)
-    return _until(run, [float(best[seed, "eclm"] + first[seed, "no_adaptation"]) / 2 for seed in run.seeds])
+    targets = [float(best[seed, "eclm"] + first[seed, "no_adaptation"]) / 2 for seed in run.seeds]
+    return _until(run, [*_rivals(run), "eclm"], targets)
+
+
+def _rivals(run: analysis.Run) -> list[str]:
+    return [learner for learner in RIVALS if learner in run.learners]
 
 
 def _best_and_first(run: analysis.Run) -> tuple[pd.Series[float], pd.Series[float]]:
@@ -116,10 +128,20 @@ def _best_and_first(run: analysis.Run) -> tuple[pd.Series[float], pd.Series[floa
     return curves.max(), curves.first()
 
 
-def _until(run: analysis.Run, targets: Sequence[float]) -> Comparison:
-    rivals = [learner for learner in RIVALS if learner in run.learners]
+def _by_chance(run: analysis.Run) -> pd.Series[float]:
+    """How much better than at time 0 a learner may seem, of each seed and learner: the standard error of a difference
+    of two binomial shares, over all test samples of the fleet, a few times."""
+    _, first = _best_and_first(run)
+    of_devices = run.accuracy[run.accuracy["view"] == "current"].groupby(["seed", "learner", "device"])["samples"]
+    samples = of_devices.first().groupby(["seed", "learner"]).sum()
+    error: pd.Series[float] = (2 * first * (1 - first) / samples) ** 0.5
+    return STANDARD_ERRORS * error
+
+
+def _until(run: analysis.Run, learners: Sequence[str], targets: Sequence[float]) -> Comparison:
     best, at_start = _best_and_first(run)
-    spent = {learner: Spent([], [], [], [], [], []) for learner in rivals}
+    by_chance = _by_chance(run)
+    spent = {learner: Spent([], [], [], [], [], []) for learner in learners}
     in_rounds, copies = _of_rounds(run.transfers)
     endless = pd.Series(run.horizon_s, run.worlds.set_index(["learner", "seed"]).index)
     totals = bytes_to_target(in_rounds, run.serving, run.worlds, endless)
@@ -135,7 +157,8 @@ def _until(run: analysis.Run, targets: Sequence[float]) -> Comparison:
             mine.one_way_bytes.append(float(one_way[learner, seed]))
             mine.copies_bytes.append(float(besides[learner, seed]))
             mine.seconds.append(float(seconds[learner, seed]))
-            mine.improved.append(bool(best[seed, learner] > at_start[seed, learner]))
+            gain = best[seed, learner] - at_start[seed, learner]
+            mine.improved.append(bool(gain > by_chance[seed, learner]))
     return Comparison(list(targets), spent)
 
 
@@ -145,37 +168,39 @@ def bytes_of_rounds(run: analysis.Run, learner: str) -> float:
     return float(rows.loc[rows["learner"] == learner, "sent_bytes"].sum()) / len(run.seeds)
 
 
-def section(found: Comparison, paper: dict[str, float]) -> str:
-    """The table of a run, with what the paper reports."""
+def section(found: Mapping[str, Comparison], paper: Mapping[str, float]) -> str:
+    """The table of a run, with what the paper reports; empty without a rival."""
     rows = []
-    for learner, mine in found.spent.items():
-        own = learner == "eclm"
+    for learner, pair in found.items():
+        mine, eclm = pair.spent[learner], pair.spent["eclm"]
         rows.append(
             [
                 f"`{learner}`",
+                _levels(pair),
                 _megabytes(mine.to_target_bytes),
                 _megabytes(mine.copies_bytes) if any(mine.copies_bytes) else "",
-                "" if own else _times(mine.over(found.spent["eclm"])),
+                _megabytes(eclm.to_target_bytes),
+                _times(mine.over(eclm)),
                 f"{paper[learner]:.2f}" if learner in paper else "",
-                f"{np.mean(mine.seconds) / 60:.1f}",
                 _megabytes(mine.total_bytes),
-                "" if own else f"{found.total_ratio(learner):.2f}",
-                "" if own else f"{found.one_way_ratio(learner):.2f}",
+                f"{pair.total_ratio(learner):.2f}",
+                f"{pair.one_way_ratio(learner):.2f}",
             ]
         )
     header = [
         "method",
+        "accuracy",
         "MB",
         "MB of copies for others to serve",
-        "times ECLM's MB, a seed each",
+        "ECLM's MB",
+        "times ECLM's, a seed each",
         "paper",
-        "minutes",
         "MB in the whole run",
         "times ECLM's",
         "times ECLM's, one way",
     ]
-    reached = f"Until a mean accuracy that all of them reach ({_levels(found)}; the lowest of their best):"
-    return f"{reached}\n\n{table(header, rows)}"
+    reached = "Until a mean accuracy that a method and ECLM both reach (the lower of their best):"
+    return f"{reached}\n\n{table(header, rows)}" if rows else ""
 
 
 def halfway_section(found: Comparison) -> str:
