@@ -16,6 +16,9 @@ from pathlib import Path
 OWN = ("edgesim", "learners")
 """Packages that count wherever they are."""
 
+COMPUTE = ("numpy", "scipy", "torch", "torchvision")
+"""Installed packages that compute: their versions are in every key."""
+
 
 def loaded_code(packages: Iterable[str] = ()) -> dict[str, str]:
     """Return the checksum of each file by its path.

@@ -11,7 +11,7 @@ from edgesim.jobs.arithmetic import PLAIN, Batch, Recipe, Trained, bench, fit
 from edgesim.models import Architecture, State
 
 
-@job(depends=("edgesim.jobs.arithmetic", "edgesim.models", "edgesim.data"))
+@job
 def train_near(
     state: State,
     *views: Batch,

@@ -19,7 +19,7 @@ from ..seeds import stream_seed
 from . import stacked_evaluation, stacked_training
 from .batching import batches, micro_batch
 from .bench import Batch, bench, is_finite
-from .function import Fused, job
+from .function import COMPUTING, Fused, job
 from .members import common_stack, one_by_one
 from .optimizers import optimizer as make_optimizer
 from .recipe import PLAIN, Recipe
@@ -44,36 +44,19 @@ __all__ = [
     "transcode",
 ]
 
-_CODE = (
-    "edgesim.jobs.batching",
-    "edgesim.jobs.bench",
-    "edgesim.jobs.filled",
-    "edgesim.jobs.layout",
-    "edgesim.jobs.members",
-    "edgesim.jobs.optimizers",
-    "edgesim.jobs.placement",
-    "edgesim.jobs.recipe",
-    "edgesim.jobs.shapes",
-    "edgesim.jobs.stacked_evaluation",
-    "edgesim.jobs.stacked_optimizers",
-    "edgesim.jobs.stacked_training",
-    "edgesim.jobs.trained",
-    "edgesim.models",
-    "edgesim.seeds",
-)
 _DATA = "edgesim.data"
 
 BatchLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """The mean loss of a network on a batch: ``loss(module, x, y)``."""
 
 
-@job(depends=_CODE)
+@job(depends=COMPUTING)
 def initialise(*, architecture: Architecture, seed: int) -> State:
     """Draw the initial weights of a network."""
     return initial_state(architecture, seed)
 
 
-@job(depends=_CODE)
+@job(depends=COMPUTING)
 def start_from(drawn: State, *, saved: SavedWeights) -> State:
     """Put saved weights into a network: those of a tensor's name and shape; the others stay as they were drawn."""
     found = saved.read()
@@ -83,7 +66,7 @@ def start_from(drawn: State, *, saved: SavedWeights) -> State:
     }
 
 
-@job(depends=(*_CODE, _DATA), fused=Fused(training_path, stacked_training.train, training_is_light))
+@job(depends=(*COMPUTING, _DATA), fused=Fused(training_path, stacked_training.train, training_is_light))
 def train(
     state: State | Trained,
     *views: Batch,
@@ -255,7 +238,7 @@ def _part_loss(module: nn.Module, norms: Sequence[nn.Module], x: Tensor, y: Tens
             layer.train()
 
 
-@job(depends=(*_CODE, _DATA), fused=Fused(evaluation_path, stacked_evaluation.evaluate, evaluation_is_light))
+@job(depends=(*COMPUTING, _DATA), fused=Fused(evaluation_path, stacked_evaluation.evaluate, evaluation_is_light))
 def evaluate(state: State | Trained, *views: Batch, architecture: Architecture) -> Evaluation:
     """Count on the samples of all views how often a network is right, and sum its cross-entropy."""
     tool = bench(architecture)

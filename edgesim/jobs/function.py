@@ -16,6 +16,28 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+COMPUTING = (
+    "edgesim.jobs.batching",
+    "edgesim.jobs.bench",
+    "edgesim.jobs.filled",
+    "edgesim.jobs.layout",
+    "edgesim.jobs.members",
+    "edgesim.jobs.optimizers",
+    "edgesim.jobs.placement",
+    "edgesim.jobs.recipe",
+    "edgesim.jobs.shapes",
+    "edgesim.jobs.stacked_evaluation",
+    "edgesim.jobs.stacked_optimizers",
+    "edgesim.jobs.stacked_training",
+    "edgesim.jobs.trained",
+    "edgesim.models",
+    "edgesim.seeds",
+)
+"""What weights are computed with: modules and packages on whose code the bits of a result may depend."""
+
+_OFFERED = (*COMPUTING, "edgesim.data", "edgesim.jobs.arithmetic", "edgesim.jobs.scoring")
+"""What a learner's job may compute with besides its own code."""
+
 Element = tuple[tuple[Any, ...], int | None]
 """What distinguishes a call from the others of its batch: its inputs and its seed."""
 
@@ -127,8 +149,9 @@ class JobFunction(Generic[P, R]):
         return self.light or (path != SEQUENTIAL and self.fused is not None and self.fused.light(params))
 
     def digest(self) -> str:
-        """Hash the code that its result may depend on: its module, what it declares, its version. Reads files
-        once. Of a module of a user's own, with all of its top-level package, and what these import of the user's.
+        """Hash the code that its result may depend on: its module, what it declares, its version; outside of edgesim
+        also what edgesim computes with. Reads files once. Of a module of a user's own, with all of its top-level
+        package, and what these import of the user's.
 
         Raises
         ------
@@ -140,9 +163,11 @@ class JobFunction(Generic[P, R]):
         return self._digest
 
     def _read_digest(self) -> str:
-        digests = [source_digest(module) for module in self.depends]
+        module = self._function.__module__
+        offered = () if module.partition(".")[0] == "edgesim" else _OFFERED
+        digests = [source_digest(name) for name in dict.fromkeys((*self.depends, *offered))]
         try:
-            digests.append(_own_digest(self._function.__module__))
+            digests.append(_own_digest(module))
         except ModuleNotFoundError:
             if not self.version:
                 raise TypeError(
@@ -208,8 +233,9 @@ def job(
         At least 1 and raised with every change where the source is in no file (a notebook); elsewhere it can
         stay 0.
     depends
-        Names of modules and packages whose code the result depends on, besides the function's own module and, outside
-        of edgesim, all of its package and what these import of the user's own.
+        Names of modules and packages whose code the result depends on, besides the function's own module, what edgesim
+        computes with (``fit``, optimizers, networks, data) and, outside of edgesim and its learners, all of the package
+        and what these import of the user's own.
     fused
         How calls with the same parameters are computed in one batch, where they are.
     light

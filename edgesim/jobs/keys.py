@@ -15,6 +15,8 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from ..loaded_code import COMPUTE
+
 SEQUENTIAL = "sequential"
 """The path of a job that runs alone, in contrast to one that is computed in one batch with others of its
 shape."""
@@ -39,7 +41,7 @@ class ResultKey(str):
 def environment(threads_per_job: int, device: str = "cpu") -> str:
     """Everything outside a job that its bits may depend on: versions, threads, what the CPU can do, and which device of
     PyTorch's computes."""
-    versions = {name: version(name) for name in ("edgesim", "numpy", "torch", "torchvision")}
+    versions = {name: version(name) for name in ("edgesim", *COMPUTE)}
     return json.dumps({**versions, "threads": threads_per_job, "cpu": cpu_capability(), "device": device})
 
 

@@ -6,10 +6,12 @@ import ast
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-from ..loaded_code import OWN, is_installed
+from ..loaded_code import COMPUTE, OWN, is_installed
 
 
 @cache
@@ -41,8 +43,8 @@ def source_digest(module: str) -> str:
 def closure_digest(module: str) -> str:
     """Hash the source of a user's module or package, and of every module that it imports, directly or not.
 
-    Those of Python and of installed packages are left out, as their versions tell, and so are edgesim's own. What is
-    imported under a name that is only made up at run time is not seen.
+    Of installed packages that these import the versions count; Python and edgesim's own are left out, as they are in
+    every key. What is imported under a name that is only made up at run time is not seen.
 
     Raises
     ------
@@ -53,8 +55,11 @@ def closure_digest(module: str) -> str:
     waiting = [] if module in OWN else [module]
     while waiting:
         for name in _imported(waiting.pop()) - digests.keys():
-            digests[name] = source_digest(name)
-            waiting.append(name)
+            if is_installed(str(_files(name)[0][1])):
+                digests[name] = _versions(name)
+            else:
+                digests[name] = source_digest(name)
+                waiting.append(name)
     if len(digests) == 1:
         return digests[module]
     return hashlib.blake2b(repr(sorted(digests.items())).encode(), digest_size=16).hexdigest()
@@ -73,8 +78,8 @@ def _files(module: str) -> list[tuple[Path, Path]]:
 
 
 def _imported(module: str) -> set[str]:
-    """The top-level modules that a module's files name in import statements, and that are neither Python's, nor
-    installed, nor edgesim's own."""
+    """The top-level modules that a module's files name in import statements, but for those of Python, edgesim's own,
+    and those whose versions are in every key."""
     names: set[str] = set()
     for _, path in _files(module):
         try:
@@ -87,8 +92,18 @@ def _imported(module: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.partition(".")[0])
     names -= sys.stdlib_module_names
-    names -= {*OWN, "analysis"}
-    return {name for name in names if _is_there(name) and not is_installed(str(_files(name)[0][1]))}
+    names -= {*OWN, *COMPUTE, "analysis"}
+    return {name for name in names if _is_there(name)}
+
+
+@cache
+def _distributions() -> Mapping[str, Sequence[str]]:
+    return packages_distributions()
+
+
+def _versions(module: str) -> str:
+    """The versions of the installed distributions that a top-level module is of."""
+    return ", ".join(f"{name} {version(name)}" for name in sorted(set(_distributions().get(module, ()))))
 
 
 def _is_there(module: str) -> bool:

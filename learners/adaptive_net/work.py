@@ -15,7 +15,7 @@ from ..eclm.network import blocks_of
 from .architectures import Choice
 from .network import Supernet
 
-_CODE = ("learners.adaptive_net", "learners.eclm", "edgesim.jobs.arithmetic", "edgesim.models", "edgesim.data")
+_CODE = ("learners.adaptive_net", "learners.eclm")
 _BACKBONE = "backbone."
 
 

@@ -23,7 +23,7 @@ from .assignment import assign, load_entropy, targets
 from .balance import Balance, balance_loss
 from .network import ModularNetwork
 
-_CODE = ("learners.eclm", "edgesim.jobs.arithmetic", "edgesim.models")
+_CODE = ("learners.eclm",)
 
 SCORING_BATCH = 256
 """Samples that the selector scores at a time."""

@@ -15,7 +15,7 @@ from edgesim.models import Architecture, State
 
 from . import network
 
-_CODE = ("learners.heterofl", "edgesim.jobs.arithmetic", "edgesim.models", "edgesim.data")
+_CODE = ("learners.heterofl",)
 
 STATISTICS_BATCH = 64
 """Samples at a time when running statistics are worked out; a last batch of one is left out."""
