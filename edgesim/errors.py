@@ -3,7 +3,9 @@
     EdgesimError
     ├── UserError                the user's mistake: exit code 2, a message, no traceback
     │   ├── ScenarioError        everything wrong with a scenario file, at once, with positions
-    │   └── NeedsValues          --timing-only met a learner whose control flow reads results
+    │   ├── NeedsValues          --timing-only met a learner whose control flow reads results
+    │   ├── RunningElsewhere     another process is running a run folder
+    │   └── CannotResume         a run folder holds nothing that could be gone on with here and now
     ├── VerbFailure              what the simulated world does to a learner; learners catch these
     │   ├── OutOfMemory          a job did not fit when it started
     │   ├── Disconnected         a transfer was cut, or the device was away
@@ -68,6 +70,15 @@ class NeedsValues(UserError):
             f"learner {self.learner!r} decides by computed values ({self.verb}), "
             "and --timing-only computes none: run it without --timing-only, or leave it out with --learner"
         )
+
+
+class RunningElsewhere(UserError):
+    """Another process is running a run folder, which is left as it is."""
+
+
+class CannotResume(UserError):
+    """What a run folder holds cannot be gone on with here: no run, or one that was begun with another scenario, other
+    data, other versions, or on another kind of machine."""
 
 
 class VerbFailure(EdgesimError):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from .errors import CannotResume, UserError
 from .keeping import Keeping
 from .placing import placed, placement_of
 from .run_folder import FORMAT, RunFolder, differences
@@ -59,15 +59,22 @@ def resume(
 
     Raises
     ------
+    CannotResume
+        The folder holds no run, or one of another scenario, other data or other versions, or of another machine.
+    RunningElsewhere
+        Another process is running it.
     UserError
-        The folder holds no run, one of another scenario or of other versions, or one that another process is running.
+        The scenario, the learners or the data are not as they should be.
     WorkFailure, LearnerFailure, DiskFull
         As in ``run``.
     """
     path = Path(run_dir)
-    told = read_manifest(path)
+    try:
+        told = read_manifest(path)
+    except UserError as error:
+        raise CannotResume(str(error)) from None
     if told.get("format") != FORMAT:
-        raise UserError(f"{path} was written by another version of edgesim (format {told.get('format')})")
+        raise CannotResume(f"{path} was written by another version of edgesim (format {told.get('format')})")
     if told["status"] == "done" and scenario is None:
         return path
     ready = _on(_ready(path, told, allow_code), device)
@@ -115,12 +122,12 @@ def _ready(path: Path, told: dict[str, Any], allow_code: bool) -> Ready:
 
 
 def _refuse_other(path: Path, told: dict[str, Any], ready: Ready) -> None:
-    """Raise ``UserError`` where the folder's run is not this one, or was begun with other versions."""
+    """Raise ``CannotResume`` where the folder's run is not this one, or was begun with other versions."""
     found = differences(told, ready.scenario, ready.seeds, ready.facts, timing_only=told["timing_only"])
     if found:
         more = [f"and {len(found) - DIFFERENCES_SHOWN} more"] if len(found) > DIFFERENCES_SHOWN else []
         lines = "\n".join(f"  {line}" for line in [*found[:DIFFERENCES_SHOWN], *more])
-        raise UserError(f"{path} cannot be resumed as this run: it was begun with (then -> now)\n{lines}")
+        raise CannotResume(f"{path} cannot be resumed as this run: it was begun with (then -> now)\n{lines}")
 
 
 def _on(ready: Ready, device: str | None) -> Ready:
@@ -128,14 +135,14 @@ def _on(ready: Ready, device: str | None) -> Ready:
 
 
 def _refuse_other_machine(path: Path, told: dict[str, Any], ready: Ready) -> None:
-    """Raise ``UserError`` where torch would give other bits here."""
+    """Raise ``CannotResume`` where torch would give other bits here."""
     from .jobs import cpu_capability
 
     device = told.get("device")
     if not told["timing_only"] and device is not None and device != (here := str(placement_of(ready.scenario))):
-        raise UserError(f"{path} was begun on another device: {device} -> {here}; results would differ")
+        raise CannotResume(f"{path} was begun on another device: {device} -> {here}; results would differ")
     before = told.get("cpu_capability")  # missing where the run ended before torch was imported
     if before is not None and before != cpu_capability():
-        raise UserError(
+        raise CannotResume(
             f"{path} was begun on another kind of CPU: {before} -> {cpu_capability()}; results would differ"
         )

@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import DiskFull, UserError
+from .errors import DiskFull, RunningElsewhere, UserError
 from .models import SavedWeights
 from .stopwatch import Stopwatch
 
@@ -90,6 +90,8 @@ class RunFolder:
         ------
         UserError
             ``out`` holds something already.
+        RunningElsewhere
+            Another process has just begun in it.
         """
         path = _next_free(scenario.name) if out is None else Path(out)
         if path.exists() and (not path.is_dir() or not _is_unborn(path)):
@@ -112,7 +114,7 @@ class RunFolder:
 
         Raises
         ------
-        UserError
+        RunningElsewhere
             Another process is running it.
         """
         lock = _locked(path)
@@ -209,8 +211,23 @@ def _locked(path: Path) -> BaseFileLock:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"{path}: another process is running it") from None
+        raise RunningElsewhere(f"{path}: another process is running it") from None
     return lock
+
+
+def remove(path: Path) -> None:
+    """Remove a run folder with all that is in it.
+
+    Raises
+    ------
+    RunningElsewhere
+        Another process is running it; it is left as it is.
+    """
+    lock = _locked(path)
+    try:
+        shutil.rmtree(path)
+    finally:
+        lock.release()
 
 
 def identity(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from .errors import NeedsValues, UserError
+from .errors import CannotResume, NeedsValues, UserError
 from .keeping import Keeping, Kept
 from .learner import Learner, LearnerEntry, LearnerParams, discover, installed_params, load_learner
 from .placing import placed, placement_of
@@ -295,7 +295,9 @@ def simulate(
                 dataset = load_data(scenario)
                 begun_with = folder.manifest.get("data_fingerprint", dataset.fingerprint)
                 if begun_with != dataset.fingerprint:
-                    raise UserError(f"{folder.path} was begun with other data: {begun_with} -> {dataset.fingerprint}")
+                    raise CannotResume(
+                        f"{folder.path} was begun with other data: {begun_with} -> {dataset.fingerprint}"
+                    )
                 folder.update(data_fingerprint=dataset.fingerprint)
             surroundings = draw_environment(scenario, seed, dataset, allow_code=allow_code)
             folder.update(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,23 +71,24 @@ class Stage:
 
         settled = self.plane.done
         offline = Offline(surroundings, self.plane, label)
-        model = learner.prepare(offline)
         tables = self.writer.world(label, learner.oracle, surroundings.seed)
-        if self.reporter is not None:
-            self.reporter.open(tables)
-        world = World(
-            surroundings,
-            self.plane,
-            tables,
-            label=label,
-            oracle=learner.oracle,
-            model=model,
-            offline=offline,
-            training=learner.params.training.changes if isinstance(learner.params, TrainingParams) else None,
-            start=learner.start,
-        )
-        tables.clock = lambda: world.now
+        now: Callable[[], float] = _zero
         try:
+            model = learner.prepare(offline)
+            if self.reporter is not None:
+                self.reporter.open(tables)
+            world = World(
+                surroundings,
+                self.plane,
+                tables,
+                label=label,
+                oracle=learner.oracle,
+                model=model,
+                offline=offline,
+                training=learner.params.training.changes if isinstance(learner.params, TrainingParams) else None,
+                start=learner.start,
+            )
+            now = tables.clock = lambda: world.now
             with self.folder.watch.on("world"), _frozen():
                 self._drive(world, learner, tables)
         except (EdgesimError, KeyboardInterrupt):
@@ -98,7 +99,7 @@ class Stage:
             if isinstance(error, OSError) and is_full(error):
                 reached = f"learner {label!r}, seed {surroundings.seed}, up to {tables.frontier_s:g} s of virtual time"
                 raise DiskFull(str(self.folder.path), str(error), reached) from error
-            raise LearnerFailure(label, surroundings.seed, world.now, f"{type(error).__name__}: {error}") from error
+            raise LearnerFailure(label, surroundings.seed, now(), f"{type(error).__name__}: {error}") from error
         self.played += 1
         played: dict[str, Any] = {
             "learner": label,
@@ -139,6 +140,11 @@ class Stage:
         tables.cut(horizon_s)
         if self.reporter is not None:
             self.reporter.report()
+
+
+def _zero() -> float:
+    """Virtual time before there is a world."""
+    return 0.0
 
 
 def _salvage(tables: WorldTables) -> None:

@@ -10,6 +10,8 @@ EXAMPLES = [
     errors.UserError("no"),
     errors.ScenarioError((errors.Problem("a.yaml", 3, 5, "devices.0", "what"),)),
     errors.NeedsValues("eclm", "score"),
+    errors.RunningElsewhere("runs/shop-1: another process is running it"),
+    errors.CannotResume("runs/shop-1 was begun on another device"),
     errors.OutOfMemory(10, 3),
     errors.Disconnected(3, 10),
     errors.Killed("memory", 1.0, 2.0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import pickle
@@ -10,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from edgesim.jobs import journal as journal_module
 from edgesim.jobs.arithmetic import Evaluation, Trained
 from edgesim.jobs.codec import NotStorable, Packing, read_record, unpacked
 from edgesim.jobs.journal import Journal
+from edgesim.jobs.journal_files import JournalFiles
 
 LABEL = Label("fedavg", "camera-3", 12.5, "camera-3/train/7", "train")
 RUNS: list[object] = []
@@ -329,6 +332,101 @@ def test_nothing_in_a_journal_is_pickled(tmp_path: Path) -> None:
         for start_at in re.finditer(rb"\x80[\x02-\x05]", data := path.read_bytes()):
             with pytest.raises(Exception, match=r"."):
                 pickle.loads(data[start_at.start() :])  # raises: no pickle begins there
+
+
+# Writing that fails
+
+
+class Failing:
+    """Lets the writing of a file of weights fail in the middle, from the write ``at`` on, as often as ``times``."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, error: BaseException, at: int, times: int = 1) -> None:
+        self.count = 0
+        whole = JournalFiles.write
+
+        def write(files: JournalFiles, name: str, record: bytes, *, durable: bool) -> None:
+            self.count += 1
+            if at <= self.count < at + times:
+                (files.folder / name).write_bytes(record[: len(record) // 2])
+                raise error
+            whole(files, name, record, durable=durable)
+
+        patch.setattr(JournalFiles, "write", write)
+
+
+FAILURES = [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "when closing too"])
+@pytest.mark.parametrize("error", FAILURES, ids=["Ctrl-C", "a full disk"])
+def test_a_sync_that_fails_loses_nothing_that_was_computed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, times: int
+) -> None:
+    def play(plane: WorkPlane, clock: Clock) -> float:
+        state = plane.submit(start, 100, label=LABEL).part("state")
+        for number in range(30):
+            state = plane.submit(step, state, by=float(number), label=LABEL).part("state")
+            clock.now_s += 1000.0  # time for a sync after each job
+            plane.flush()
+        value: float = state.value()["w"].sum().item()
+        return value
+
+    with monkeypatch.context() as patch:
+        Failing(patch, error, at=21, times=times)
+        clock = Clock()
+        plane = InlinePlane(store=opened(tmp_path, clock=clock))
+        with pytest.raises(type(error)):
+            play(plane, clock)
+        with contextlib.suppress(type(error)):
+            plane.close()
+    before = len(RUNS)
+    clock = Clock()
+    assert play(InlinePlane(store=opened(tmp_path, clock=clock)), clock) == 100.0 * sum(range(30))
+    assert len(RUNS) - before == 31 - before + (times - 1)  # where nothing more could be written, the last one again
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=["Ctrl-C", "a full disk"])
+@pytest.mark.parametrize("at", [10, 22, 23, 24, 25, 30, 55])
+def test_compacting_that_fails_loses_nothing_that_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: int
+) -> None:
+    def play(plane: WorkPlane, clock: Clock) -> dict[int, Handle]:
+        held: dict[int, Handle] = {}
+        first = plane.submit(start, 250, label=LABEL).part("state")
+        for number in range(60):
+            clock.now_s += 1000.0
+            for place in range(4):
+                key = number if place == 0 and number % 3 == 0 else -1 - place
+                held[key] = plane.submit(step, first, by=number + place / 4, label=LABEL).part("state")
+            plane.flush()
+        return held
+
+    with monkeypatch.context() as patch:
+        Failing(patch, error, at)
+        clock = Clock()
+        plane = InlinePlane(store=opened(tmp_path, max_bytes=20_000, clock=clock))
+        with pytest.raises(type(error)):
+            play(plane, clock)
+        plane.close()
+    clock = Clock()
+    held = play(InlinePlane(store=opened(tmp_path, max_bytes=20_000, clock=clock)), clock)
+    for number in range(0, 60, 3):
+        assert float(held[number].value()["w"][0]) == float(number)
+    held_before = [by for by in RUNS if by != "start" and by in range(0, 60, 3)]
+    assert sorted(held_before) == list(map(float, range(0, 60, 3)))  # each of them once
+
+
+def test_half_of_a_file_takes_up_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: BinaryIO, durable: bool) -> None:
+        raise FAILURES[1]
+
+    files = JournalFiles(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("edgesim.jobs.journal_files._flush", full)
+        with pytest.raises(OSError, match="No space left"):
+            files.write("frontier-000001.safetensors", bytes(10_000), durable=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+    files.close()
 
 
 # Damage

@@ -422,6 +422,16 @@ def decision(*, number: float) -> tuple[tuple[float, ...], ...]:
     return ((0.5, number),)
 
 
+@job
+def leave() -> int:
+    sys.exit("enough")
+
+
+def test_a_job_that_wants_to_end_the_process_is_a_failure_of_its_own() -> None:
+    with pytest.raises(WorkFailure, match=r"camera-3, at 12.5 s, job camera-3/train/7: Exited: it called sys.exit"):
+        InlinePlane().submit(leave, label=LABEL).value()
+
+
 def test_a_value_that_control_flow_needs_finite_is_a_named_failure_where_it_is_not() -> None:
     plane = InlinePlane()
     assert plane.submit(decision, number=1.0, label=LABEL).value() == ((0.5, 1.0),)

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,6 +184,63 @@ def test_what_a_job_raises_in_a_worker_is_told_with_its_traceback(executor: Proc
     ) as caught:
         handle.value()
     assert "in fail" in "".join(caught.value.__cause__.__notes__)  # type: ignore[union-attr]
+
+
+@job
+def lock() -> object:
+    return threading.Lock()
+
+
+class Sealed:
+    """Can be pickled, and not be read back."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unseal, ()
+
+
+def _unseal() -> None:
+    raise LookupError("the seal is broken")
+
+
+@job
+def sealed() -> Sealed:
+    return Sealed()
+
+
+@job
+def leave() -> int:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lock, r"TypeError: what it returned cannot go to another process: cannot pickle '_thread.lock' object"),
+        (sealed, r"LookupError: the seal is broken"),
+        (leave, r"Exited: it called sys.exit\(3\)"),
+    ],
+)
+def test_whatever_ends_a_job_in_a_worker_names_the_job(
+    executor: ProcessExecutor, function: Callable[[], object], reason: str
+) -> None:
+    plane = WorkPlane(executor)
+    before, ends = plane.submit(where, mark=1, label=LABEL), plane.submit(function, label=LABEL)
+    after = plane.submit(where, mark=2, label=LABEL)
+    with pytest.raises(WorkFailure, match=rf"'fedavg', camera-3, at 12.5 s, job camera-3/train/7: {reason}"):
+        ends.value()
+    assert before.value()
+    assert after.value()
+
+
+def test_of_outcomes_that_are_packed_together_only_those_fail_that_cannot_be() -> None:
+    from edgesim.jobs import Returned
+    from edgesim.jobs.executors import Raised
+    from edgesim.jobs.wire import pack_outcomes, unpack_outcomes
+
+    fine, broken, also = unpack_outcomes(pack_outcomes([Returned(1), Returned(threading.Lock()), Returned(2)]))
+    assert (fine, also) == (Returned(1), Returned(2))
+    assert isinstance(broken, Raised)
+    assert "cannot pickle" in str(broken.error)
 
 
 def test_a_worker_that_dies_is_a_failure_of_its_job_alone(executor: ProcessExecutor) -> None:

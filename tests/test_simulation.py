@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import edgesim
-from edgesim import Event, Learner, LearnerFailure, NeedsValues, UserError, VerbFailure, WorkFailure, World
+from edgesim import Event, Learner, LearnerFailure, NeedsValues, Offline, UserError, VerbFailure, WorkFailure, World
 from edgesim.jobs import CPU, InlineExecutor, WorkPlane, job
 from edgesim.run_folder import RunFolder
 from edgesim.scenario import Scenario
@@ -436,6 +436,24 @@ def test_a_learner_that_raises_is_named_with_its_virtual_time(tmp_path: Path) ->
 
     with pytest.raises(LearnerFailure, match=r"'learner', seed 0, failed at 12 s of virtual time: KeyError: 'oops'"):
         run_tiny(Trips(None))
+
+
+@pytest.mark.parametrize("returned", [None, "no model"])
+def test_a_learner_that_raises_before_its_world_is_there_is_named_too(tmp_path: Path, returned: str | None) -> None:
+    class Trips(Learner):
+        def prepare(self, offline: Offline) -> Any:
+            offline.pretrained()
+            return returned or {}["no such thing"]
+
+        def run(self, world: World) -> Generator[Event, Any, None]:
+            yield world.sleep(1.0)
+
+    folder = RunFolder.create(tmp_path / "run", tiny_scenario(), [3], {"trips": {}}, timing_only=False)
+    with pytest.raises(LearnerFailure, match=r"'trips', seed 3, failed at 0 s of virtual time: "), folder.running():
+        simulate(folder, tiny_scenario(), [3], {"trips": Trips(None)})
+    manifest = json.loads((folder.path / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert manifest["error"].startswith("LearnerFailure: learner 'trips', seed 3")
 
 
 def test_without_test_samples_everything_but_accuracy_is_as_ever(four_runs: Path, tmp_path: Path) -> None:

@@ -209,6 +209,74 @@ def test_a_point_that_was_killed_goes_on_where_it_was(scenario: Path, tmp_path: 
         assert (point / "tables" / table.name).read_bytes() == table.read_bytes()
 
 
+def _stopped(scenario: Path, out: Path, seed: int) -> Path:
+    """Stop a point of a sweep in the middle; returns its folder, in which a journal is."""
+    sweep(scenario, grid={"seed": [9]}, out=out)
+    (planned,) = _plan(scenario, f"seed={seed}", out=out).points
+
+    def stop(progress: Progress) -> None:
+        if progress.done_jobs:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(planned.ready.scenario, seeds=planned.ready.seeds, out=planned.folder, on_progress=stop)
+    assert (planned.folder / "journal" / "values").is_file()
+    return planned.folder
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _ended(scenario: Path, seeds: list[int], out: Path) -> dict[str, tuple[str, str]]:
+    outcomes: list[sweeps.Outcome] = []
+    sweep(scenario, grid={"seed": seeds}, out=out, on_outcome=outcomes.append)
+    return {outcome.name: (outcome.status, outcome.error) for outcome in outcomes}
+
+
+@pytest.mark.parametrize("standing", ["begun", "another"])
+def test_a_point_that_another_process_runs_is_left_as_it_is_and_told(
+    scenario: Path, tmp_path: Path, standing: str
+) -> None:
+    point = _stopped(scenario, tmp_path / "sweep", 1)
+    if standing == "another":  # one that would begin anew
+        scenario.write_text(SCENARIO.replace("count: 2", "count: 1"))
+    before = _contents(point)
+    with FileLock(point / ".lock"):
+        ended = _ended(scenario, [1, 2], tmp_path / "sweep")
+        assert ended["seed=1"] == ("failed", f"{point}: another process is running it")
+        assert ended["seed=2"] == ("done", "")
+        assert _contents(point) == before
+    assert _ended(scenario, [1, 2], tmp_path / "sweep") == {"seed=1": ("done", "")}
+    assert ("resumed" in json.loads((point / "manifest.json").read_text())) == (standing == "begun")
+
+
+def test_a_point_that_cannot_be_gone_on_with_for_now_keeps_its_journal(
+    scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(scenario: object) -> None:
+        raise UserError("data.npz is cut off")
+
+    point = _stopped(scenario, tmp_path / "sweep", 1)
+    before = _contents(point / "journal")
+    with monkeypatch.context() as patch:
+        patch.setattr("edgesim.world.load_data", unreadable)
+        assert _ended(scenario, [1], tmp_path / "sweep") == {"seed=1": ("failed", "data.npz is cut off")}
+    assert _contents(point / "journal") == before
+    assert (point / "traceback.txt").is_file()
+    assert _ended(scenario, [1], tmp_path / "sweep") == {"seed=1": ("done", "")}
+    assert json.loads((point / "manifest.json").read_text())["resumed"] == 2
+    assert not (point / "traceback.txt").exists()
+
+
+def test_a_point_that_was_begun_on_another_kind_of_cpu_begins_anew(scenario: Path, tmp_path: Path) -> None:
+    point = _stopped(scenario, tmp_path / "sweep", 1)
+    told = json.loads((point / "manifest.json").read_text())
+    (point / "manifest.json").write_text(json.dumps({**told, "cpu_capability": "abacus"}))
+    assert _ended(scenario, [1], tmp_path / "sweep") == {"seed=1": ("done", "")}
+    assert "resumed" not in json.loads((point / "manifest.json").read_text())
+
+
 SWEEP = """
 import sys
 from edgesim.sweeps import sweep

@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
+from ..errors import EdgesimError
 from . import placement
 from .function import Element, JobFunction
 from .keys import SEQUENTIAL
@@ -78,6 +79,26 @@ class Raised:
     """What a call raised."""
 
     error: Exception
+
+    @staticmethod
+    def of(error: Exception | SystemExit) -> Raised:
+        """What is told of an error: that a job wanted to end its process is its failure, and nobody else's end."""
+        if isinstance(error, Exception):
+            return Raised(error)
+        failure = Exited(error.code)
+        failure.__cause__ = error
+        return Raised(failure)
+
+
+class Exited(EdgesimError):
+    """A job called ``sys.exit``."""
+
+    def __init__(self, code: object) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"it called sys.exit({self.code!r})"
 
 
 Outcome = Returned | Raised
@@ -168,8 +189,7 @@ class InlineExecutor:
 
 
 def run(calls: Calls, threads: int, views: ViewCache, device: str = "cpu") -> list[Outcome]:
-    """Compute a batch on ``threads`` torch threads and on a device; only what is not an ``Exception`` (Ctrl-C) passes
-    through."""
+    """Compute a batch on ``threads`` torch threads and on a device; only Ctrl-C passes through."""
     import torch
 
     before = torch.get_num_threads()
@@ -180,10 +200,20 @@ def run(calls: Calls, threads: int, views: ViewCache, device: str = "cpu") -> li
             return _run(calls, views)
         with placement.on(device):
             outcomes = _run(calls, views)
-            return [Returned(placement.back(it.value)) if isinstance(it, Returned) else it for it in outcomes]
+            return list(map(_back, outcomes))
     finally:
         if before != threads:
             torch.set_num_threads(before)
+
+
+def _back(outcome: Outcome) -> Outcome:
+    """Bring what a call returned from the device to the CPU."""
+    if isinstance(outcome, Raised):
+        return outcome
+    try:
+        return Returned(placement.back(outcome.value))
+    except Exception as error:
+        return Raised(error)
 
 
 def _run(calls: Calls, views: ViewCache) -> list[Outcome]:
@@ -200,8 +230,8 @@ def _run_alone(calls: Calls, call: Call, views: ViewCache) -> Outcome:
         if call.seed is None:
             return Returned(calls.function(*inputs, **calls.params))
         return Returned(calls.function(*inputs, seed=call.seed, **calls.params))
-    except Exception as error:
-        return Raised(error)
+    except (Exception, SystemExit) as error:
+        return Raised.of(error)
 
 
 def _run_fused(calls: Calls, views: ViewCache) -> list[Outcome]:
@@ -211,13 +241,13 @@ def _run_fused(calls: Calls, views: ViewCache) -> list[Outcome]:
     for place, call in enumerate(calls.each):
         try:
             elements.append((views.inputs(call), call.seed))
-        except Exception as error:
-            missing[place] = error
+        except (Exception, SystemExit) as error:
+            missing[place] = Raised.of(error).error
     assert calls.function.fused is not None
     try:
         values = calls.function.fused.run(elements, **calls.params)
-    except Exception as error:  # of the batch itself, such as memory that is not there
-        values = [error] * len(elements)
+    except (Exception, SystemExit) as error:  # of the batch itself, such as memory that is not there
+        values = [Raised.of(error).error] * len(elements)
     for place, mistake in missing.items():  # in rising order: each finds its place
         values.insert(place, mistake)
     return [Raised(value) if isinstance(value, Exception) else Returned(value) for value in values]

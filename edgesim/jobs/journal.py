@@ -159,11 +159,12 @@ class Journal:
         """Bring everything to disk that a replay would need: all numbers, and the weights that are held now."""
         began = self._clock()
         durable = self._closed or began - self._fsynced_at >= SECONDS_PER_FSYNC
-        self._forget_unheld(live)
+        # Nothing is forgotten before what takes its place is written: a sync may fail, or be interrupted, anywhere.
         held = [result for key in dict.fromkeys(self._new_weights) if (result := live.get(key)) is not None]
+        self._write_weights([result for result in held if result.key not in self._file_of], durable)
         self._newly_computed += [key for key in self._new_weights if key not in live]
         self._new_weights.clear()
-        self._write_weights([result for result in held if result.key not in self._file_of], durable)
+        self._forget_unheld(live)
         self._write_values(durable)
         for name in [name for name, file in self._frontier.items() if not file.keys]:
             self._drop(name)
@@ -209,6 +210,9 @@ class Journal:
             name = _FRONTIER.format(self._files_made)
             record = packing.record({})
             self._files.write(name, record, durable=durable)
+            for key in packing.structures:
+                if (before := self._file_of.get(key)) is not None:  # where the journal is compacted
+                    self._frontier[before].keys.discard(key)
             self._frontier[name] = _FrontierFile(len(record), set(packing.structures), len(packing.structures))
             self._file_of.update(dict.fromkeys(packing.structures, name))
             self._computed.difference_update(packing.structures)
@@ -220,11 +224,11 @@ class Journal:
         packing = Packing()
         for key, (value, function) in self._unwritten.items():
             self._pack(packing, key, value, function)
-        record = packing.record({"computed": self._newly_computed})
+        computed = [key for key in dict.fromkeys(self._newly_computed) if key not in self._file_of]
+        self._files.append(_VALUES, packing.record({"computed": computed}), durable=durable)
         self._unwritten.clear()
-        self._computed.update(self._newly_computed)
-        self._newly_computed = []
-        self._files.append(_VALUES, record, durable=durable)
+        self._computed.update(computed)
+        self._newly_computed.clear()
 
     def _pack(self, packing: Packing, key: str, value: Any, function: JobFunction[..., Any]) -> None:
         try:
@@ -239,15 +243,16 @@ class Journal:
         wasteful = [name for name, file in self._frontier.items() if file.waste_bytes > file.size_bytes / 2]
         wasteful = [name for name in wasteful if not self._frontier[name].keys & self._unseen]
         keys = [key for name in wasteful for key in self._frontier[name].keys]
-        for key in keys:
-            del self._file_of[key]
         self._write_weights([result for key in keys if (result := live.get(key)) is not None])
         for name in wasteful:
+            for key in self._frontier[name].keys:  # let go of meanwhile
+                del self._file_of[key]
+                self._newly_computed.append(key)
             self._drop(name)
 
     def _drop(self, name: str) -> None:
-        del self._frontier[name]
         self._files.drop(name)
+        del self._frontier[name]
 
     # Reading ------------------------------------------------------------------------------------------------------
 

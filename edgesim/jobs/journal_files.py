@@ -71,17 +71,26 @@ class JournalFiles:
         file = self._open.get(name)
         if file is None:
             file = self._open[name] = (self.folder / name).open("ab")
-        self._put(file, name, record, durable)
-
-    def write(self, name: str, record: bytes, *, durable: bool) -> None:
-        """Write a record that is a file of its own, then its line to the index."""
-        with (self.folder / name).open("xb") as file:
-            self._put(file, name, record, durable)
-
-    def _put(self, file: BinaryIO, name: str, record: bytes, durable: bool) -> None:
         offset = file.seek(0, os.SEEK_END)
         file.write(record)
         _flush(file, durable)
+        self._note_record(name, offset, record, durable)
+
+    def write(self, name: str, record: bytes, *, durable: bool) -> None:
+        """Write a record that is a file of its own, then its line to the index. Half of a file takes up no space."""
+        path = self.folder / name
+        file = path.open("xb")
+        try:
+            with file:
+                file.write(record)
+                _flush(file, durable)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
+        self._note_record(name, 0, record, durable)
+
+    def _note_record(self, name: str, offset: int, record: bytes, durable: bool) -> None:
         self._note("+", name, str(offset), str(len(record)), _checksum(record), durable=durable)
 
     def drop(self, name: str) -> None:

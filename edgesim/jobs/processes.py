@@ -206,11 +206,16 @@ class _Sent:
     file: Path | None = None
 
     def outcomes(self, future: Future[bytes]) -> list[Outcome]:
-        """Wait for the outcomes, which then are in this process's own memory."""
+        """Wait for the outcomes, which then are in this process's own memory. What goes wrong on the way is a failure
+        of every call; only that the worker died is raised."""
         from .wire import unpack_outcomes
 
         try:
             return unpack_outcomes(future.result(), self._mapped)
+        except BrokenProcessPool:
+            raise
+        except (Exception, SystemExit) as error:
+            return [Raised.of(error) for _ in self.calls.each]
         finally:
             self.forget(future)
 

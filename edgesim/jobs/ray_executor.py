@@ -104,9 +104,9 @@ class RayExecutor:
                 ticket, calls = self._under_way.pop(reference)
                 try:
                     outcomes = unpack_outcomes(self._ray.get(reference))
-                except self._ray.exceptions.RayError as error:
+                except (Exception, SystemExit) as error:  # Ray's, or of what cannot be unpacked here
                     died = isinstance(error, self._ray.exceptions.WorkerCrashedError)
-                    outcomes = [Raised(WorkerDied() if died else error) for _ in calls.each]
+                    outcomes = [Raised(WorkerDied()) if died else Raised.of(error) for _ in calls.each]
                 self._finished.append((ticket, outcomes))
         return self._finished.popleft()
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..data import Dataset
 from .executors import Calls, Outcome, Raised
 from .function import JobFunction
-from .shared import Place
+from .shared import NoRoom, Place
 
 _DATASET = "dataset"
 _TENSOR = "tensor"
@@ -53,8 +53,14 @@ def unpack_calls(packed: bytes, dataset: Callable[[str], Dataset], get: Get | No
 
 def pack_outcomes(outcomes: list[Outcome], put: Put | None = None) -> bytes:
     """Pack outcomes, large tensors by ``put``. An exception takes its traceback along as a note; one that cannot be
-    pickled is told in words."""
-    return _pickled([_portable(outcome) for outcome in outcomes], put)
+    pickled is told in words, and a value that cannot be is a failure of its call alone."""
+    portable = [_portable(outcome) for outcome in outcomes]
+    try:
+        return _pickled(portable, put)
+    except NoRoom:
+        raise
+    except Exception:  # whatever the classes of a user's own raise
+        return _pickled([_sendable(outcome) for outcome in portable])
 
 
 def unpack_outcomes(packed: bytes, get: Get | None = None) -> list[Outcome]:
@@ -151,6 +157,17 @@ def _portable(outcome: Outcome) -> Outcome:
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(f"in the worker:\n{told}")
     return Raised(error)
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    """The outcome, or a failure where it cannot be pickled."""
+    try:
+        _pickled(outcome)
+    except Exception as error:
+        failure = TypeError(f"what it returned cannot go to another process: {error}")
+        failure.__cause__ = error
+        return _portable(Raised(failure))
+    return outcome
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:

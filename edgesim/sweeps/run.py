@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import UserError
+from ..errors import CannotResume, RunningElsewhere, UserError
 from ..resuming import resume
+from ..run_folder import remove
 from ..scenario import Scenario
 from ..simulation import run
 from .plan import RECORD, TRACEBACK, Plan, Planned
@@ -64,12 +64,9 @@ def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL, cache: bool = T
         raise UserError(f"{plan.folder}: another sweep is running there") from None
     with lock:
         record = _Record(plan)
-        for planned in plan.todo:
-            if planned.folder.exists() and planned.standing != "begun":
-                shutil.rmtree(planned.folder)
         record.write()
         try:
-            for outcome in _played(plan, jobs, backend, cache):
+            for outcome in _all(plan, jobs, backend, cache):
                 record.take(outcome)
                 yield outcome
         finally:
@@ -97,6 +94,8 @@ def _play(task: _Task) -> Outcome:
         if os.path.isdir(task.from_folder):  # not where a cluster's node has no such folder
             os.chdir(task.from_folder)
         _run_or_resume(task)
+    except RunningElsewhere as error:  # the folder is not ours to write into
+        return Outcome(task.name, "failed", str(error))
     except Exception as error:  # a point that fails must not end the others
         task.folder.mkdir(parents=True, exist_ok=True)
         (task.folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -107,12 +106,13 @@ def _play(task: _Task) -> Outcome:
 
 def _run_or_resume(task: _Task) -> None:
     if task.folder.exists():  # it was begun
-        (task.folder / TRACEBACK).unlink(missing_ok=True)
         try:
             resume(task.folder, allow_code=task.allow_code, cache=task.cache)
+        except CannotResume:  # begun on another kind of CPU, or so early that there is nothing to go on with
+            remove(task.folder)
+        else:
+            (task.folder / TRACEBACK).unlink(missing_ok=True)
             return
-        except UserError:  # begun on another kind of CPU, or so early that there is nothing to go on with
-            shutil.rmtree(task.folder)
     run(
         task.scenario,
         seeds=task.seeds,
@@ -123,9 +123,23 @@ def _run_or_resume(task: _Task) -> None:
     )
 
 
-def _played(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcome]:
-    """Run all points. Where a process dies, what was in its hands is tried again alone, then given up."""
-    waiting = {planned.name: _task(plan, planned, cache) for planned in plan.todo}
+def _all(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcome]:
+    """Run all points, after what is in their folders and of no use has been removed."""
+    tasks = []
+    for planned in plan.todo:
+        try:
+            if planned.folder.exists() and planned.standing != "begun":
+                remove(planned.folder)
+        except RunningElsewhere as error:
+            yield Outcome(planned.name, "failed", str(error))
+        else:
+            tasks.append(_task(plan, planned, cache))
+    yield from _played(tasks, jobs, backend)
+
+
+def _played(tasks: Sequence[_Task], jobs: int, backend: str) -> Iterator[Outcome]:
+    """Run points. Where a process dies, what was in its hands is tried again alone, then given up."""
+    waiting = {task.name: task for task in tasks}
     while waiting:
         try:
             for outcome in outcomes(_play, list(waiting.values()), jobs, backend=backend):
