@@ -178,9 +178,11 @@ class RunFolder:
         self.update(status=status, wall_s=time.monotonic() - began, profile=self.profile(), **entries)
 
     def profile(self) -> dict[str, Any]:
-        """What wall time was spent on so far, and the most memory that this process and any worker have held."""
+        """What wall time was spent on so far, by this process and by workers, and the most memory that one has held."""
         parts = {part: round(spent_s, 6) for part, spent_s in self.watch.spent_s().items()}
-        return {"spent_s": parts, "peak_rss_bytes": _peak_rss(0), "worker_peak_rss_bytes": _peak_rss(-1)}
+        workers = {part: round(spent_s, 6) for part, spent_s in self.watch.elsewhere_s().items()}
+        memory = {"peak_rss_bytes": _peak_rss(0), "worker_peak_rss_bytes": _peak_rss(-1)}
+        return {"spent_s": parts, "workers_s": workers, **memory}
 
 
 def _is_unborn(path: Path) -> bool:

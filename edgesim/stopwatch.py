@@ -45,6 +45,15 @@ class Stopwatch:
         self.now = "start"
         self._since_s = self._clock()
         self._spent_s = dict.fromkeys(PARTS, 0.0)
+        self._elsewhere_s: dict[str, float] = {}
+
+    def elsewhere(self, part: str, seconds: float) -> None:
+        """Other processes have spent so much on this, beside what this one does."""
+        self._elsewhere_s[part] = self._elsewhere_s.get(part, 0.0) + seconds
+
+    def elsewhere_s(self) -> dict[str, float]:
+        """Seconds that other processes spent, by part, in the order of ``PARTS``."""
+        return {part: self._elsewhere_s[part] for part in PARTS if part in self._elsewhere_s}
 
     def turn_to(self, part: str) -> str:
         """Spend time on this from now on, and return what it was spent on so far."""

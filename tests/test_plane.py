@@ -105,6 +105,7 @@ class Hungry:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.widths: list[int] = []
+        self.worker_s: dict[int, float] = {}
         self._inline = InlineExecutor()
         self._finished: list[tuple[int, list[Outcome]]] = []
         self._started: list[tuple[int, Calls]] = []

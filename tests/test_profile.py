@@ -69,6 +69,18 @@ def manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def test_what_workers_do_is_told_by_parts_of_its_own(folder: Path, tmp_path: Path) -> None:
+    assert manifest(folder)["profile"]["workers_s"] == {}
+    wide = {"name": "mlp", "hidden": [512, 512]}  # not fused: evaluations go to workers as well
+    scenario = tiny_scenario(learners={"on_device": {"trigger": {"every": "2 min"}}}, model=wide)
+    far = run(scenario, out=tmp_path / "run", executor="processes", workers=2, cache=False)
+    workers_s = manifest(far)["profile"]["workers_s"]
+    assert {"training", "evaluation"} <= workers_s.keys() <= set(PARTS)
+    assert min(workers_s.values()) > 0
+    told = CliRunner().invoke(app, ["profile", str(far)]).output
+    assert f"in worker processes, all together: training {workers_s['training']:.3f} s, evaluation" in told
+
+
 def test_the_parts_of_a_run_add_up_to_its_wall_time(folder: Path) -> None:
     told = manifest(folder)
     spent_s = told["profile"]["spent_s"]

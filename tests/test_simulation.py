@@ -100,6 +100,7 @@ class SlowExecutor:
     placement = CPU
 
     def __init__(self) -> None:
+        self.worker_s: dict[int, float] = {}
         self._inline = InlineExecutor()
         self._started: list[tuple[int, Any]] = []
 

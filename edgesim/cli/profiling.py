@@ -44,6 +44,9 @@ def profile_text(manifest: dict[str, Any], run_dir: Path) -> str:
     for part, meaning in PARTS.items():
         seconds = spent_s.get(part, 0.0)
         lines.append(f"  {part:<{width}}  {seconds:>10.3f} s  {seconds / total_s if total_s else 0:>6.1%}  {meaning}")
+    if workers_s := found.get("workers_s"):
+        told = ", ".join(f"{part} {seconds:.3f} s" for part, seconds in workers_s.items())
+        lines += ["", f"in worker processes, all together: {told}"]
     work: dict[str, int] = manifest.get("work", {})
     if work:
         lines += [

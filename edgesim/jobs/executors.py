@@ -117,7 +117,12 @@ class Executor(Protocol):
         How many batches it is worth having under way at a time, at least 1.
     workers
         How many batches it computes at the same time, at least 1.
+    worker_s
+        Seconds that other processes computed finished batches, by number, for whoever takes them out.
     """
+
+    @property
+    def worker_s(self) -> dict[int, float]: ...  # noqa: D102
 
     @property
     def threads_per_job(self) -> int: ...  # noqa: D102
@@ -164,6 +169,7 @@ class InlineExecutor:
     def __init__(
         self, threads_per_job: int = 1, view_cache_bytes: int = VIEW_CACHE_BYTES, placement: Placement = CPU
     ) -> None:
+        self.worker_s: dict[int, float] = {}
         if threads_per_job < 1:
             raise ValueError(f"a job runs on at least one thread, not {threads_per_job}")
         self.threads_per_job = threads_per_job

@@ -71,8 +71,9 @@ class ProcessExecutor:
         self._memory = weights_folder("edgesim-weights-")
         self._weights = None if self._memory is None else SharedWeights(self._memory.path)
         self._finished: deque[tuple[int, list[Outcome]]] = deque()
-        self._under_way: dict[Future[bytes], _Sent] = {}
+        self._under_way: dict[Future[tuple[bytes, float]], _Sent] = {}
         self._sent = 0
+        self.worker_s: dict[int, float] = {}
         self._pool = self._start_pool()
         for _ in range(workers):  # they start, and import torch, while the world is built
             self._pool.submit(_nothing)
@@ -115,7 +116,7 @@ class ProcessExecutor:
                 break
             for future in done:
                 sent = self._under_way.pop(future)
-                self._finished.append((sent.ticket, sent.outcomes(future)))
+                self._finished.append((sent.ticket, sent.outcomes(future, self.worker_s)))
         return self._finished.popleft()
 
     def abandon(self) -> None:
@@ -165,9 +166,9 @@ class ProcessExecutor:
             env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},  # jobs set the number of threads that they need
         )
 
-    def _submit(self, sent: _Sent) -> Future[bytes]:
+    def _submit(self, sent: _Sent) -> Future[tuple[bytes, float]]:
         how = str(self.data_folder), sent.file, self.threads_per_job, self.placement.device
-        future: Future[bytes] = self._pool.submit(_work, sent.packed, *how)
+        future: Future[tuple[bytes, float]] = self._pool.submit(_work, sent.packed, *how)
         return future
 
     def _repeat_alone(self) -> None:
@@ -179,7 +180,7 @@ class ProcessExecutor:
             if sent.file is not None:
                 sent.file.unlink(missing_ok=True)  # half of it may be there
             try:
-                outcomes = sent.outcomes(self._submit(sent))
+                outcomes = sent.outcomes(self._submit(sent), self.worker_s)
             except BrokenProcessPool:
                 self._pool.shutdown(wait=True, kill_workers=True)
                 self._pool = self._start_pool()
@@ -205,13 +206,14 @@ class _Sent:
     parcel: Parcel | None = None
     file: Path | None = None
 
-    def outcomes(self, future: Future[bytes]) -> list[Outcome]:
-        """Wait for the outcomes, which then are in this process's own memory. What goes wrong on the way is a failure
-        of every call; only that the worker died is raised."""
+    def outcomes(self, future: Future[tuple[bytes, float]], worker_s: dict[int, float]) -> list[Outcome]:
+        """Wait for the outcomes, which then are in this process's own memory, and put down what they took. What goes
+        wrong on the way is a failure of every call; only that the worker died is raised."""
         from .wire import unpack_outcomes
 
         try:
-            return unpack_outcomes(future.result(), self._mapped)
+            packed, worker_s[self.ticket] = future.result()
+            return unpack_outcomes(packed, self._mapped)
         except BrokenProcessPool:
             raise
         except (Exception, SystemExit) as error:
@@ -219,7 +221,7 @@ class _Sent:
         finally:
             self.forget(future)
 
-    def forget(self, future: Future[bytes]) -> None:
+    def forget(self, future: Future[tuple[bytes, float]]) -> None:
         """Let go of the files."""
         if self.parcel is not None and self.file is not None:
             self.file.unlink(missing_ok=True)
@@ -289,9 +291,14 @@ def _nothing() -> None:
     """A task that only makes a worker start."""
 
 
-def _work(packed: bytes, folder: str, file: Path | None, threads: int, device: str) -> bytes:
-    """Compute a batch, in a worker; large tensors of the outcomes go into ``file``, if there is one, which has the
-    weights of calls beside it."""
+def _work(packed: bytes, folder: str, file: Path | None, threads: int, device: str) -> tuple[bytes, float]:
+    """Compute a batch, in a worker, and tell how many seconds it took; large tensors of the outcomes go into ``file``,
+    if there is one, which has the weights of calls beside it."""
+    began = time.perf_counter()
+    return _computed(packed, folder, file, threads, device), time.perf_counter() - began
+
+
+def _computed(packed: bytes, folder: str, file: Path | None, threads: int, device: str) -> bytes:
     from .wire import pack_outcomes, unpack_calls
 
     def dataset(fingerprint: str) -> Dataset:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
@@ -53,6 +54,7 @@ class RayExecutor:
         except ImportError:
             raise UserError("the ray executor needs Ray: pip install 'edgesim[ray]'") from None
         self.workers = workers
+        self.worker_s: dict[int, float] = {}
         self.slots = workers * (1 + AHEAD)
         self.threads_per_job = threads_per_job
         self.placement = placement
@@ -103,7 +105,8 @@ class RayExecutor:
             for reference in done:
                 ticket, calls = self._under_way.pop(reference)
                 try:
-                    outcomes = unpack_outcomes(self._ray.get(reference))
+                    packed, self.worker_s[ticket] = self._ray.get(reference)
+                    outcomes = unpack_outcomes(packed)
                 except (Exception, SystemExit) as error:  # Ray's, or of what cannot be unpacked here
                     died = isinstance(error, self._ray.exceptions.WorkerCrashedError)
                     outcomes = [Raised(WorkerDied()) if died else Raised.of(error) for _ in calls.each]
@@ -134,12 +137,13 @@ class RayExecutor:
 # In a worker --------------------------------------------------------------------------------------------------------
 
 
-def _work(packed: bytes, datasets: Mapping[str, Any], threads: int, device: str) -> bytes:
-    """Compute a batch, in a worker."""
+def _work(packed: bytes, datasets: Mapping[str, Any], threads: int, device: str) -> tuple[bytes, float]:
+    """Compute a batch, in a worker, and tell how many seconds it took."""
     from .wire import pack_outcomes, unpack_calls
 
+    began = time.perf_counter()
     calls = unpack_calls(packed, lambda fingerprint: _dataset(fingerprint, datasets[fingerprint]))
-    return pack_outcomes(run(calls, threads, _views(), device))
+    return pack_outcomes(run(calls, threads, _views(), device)), time.perf_counter() - began
 
 
 @lru_cache(maxsize=1)

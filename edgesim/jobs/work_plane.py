@@ -210,7 +210,10 @@ class WorkPlane:
             turn_to(_part_of(next(iter(under_way.values()))) if self._is_here else "waiting")
             ticket, outcomes = self._executor.finish()
             turn_to("plane")
-            for job, outcome in zip(under_way.pop(ticket), outcomes, strict=True):
+            batch = under_way.pop(ticket)
+            if (seconds := self._executor.worker_s.pop(ticket, None)) is not None:
+                self._watch.elsewhere(_part_of(batch), seconds)
+            for job, outcome in zip(batch, outcomes, strict=True):
                 self._ran += 1
                 try:
                     if isinstance(outcome, Raised):
