@@ -51,9 +51,8 @@ class Overflow:
             self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.written += 1
-        file = (
-            self.folder / f"{result.key}-{self.written}.safetensors"
-        )  # equal results may come and go: each has its own
+        # Equal results may come and go while parts of them are held: each has a file of its own.
+        file = self.folder / f"{result.key}-{self.written}.safetensors"
         file.write_bytes(packing.record({}))
         load = partial(_read, file, result.key, result.function)
         weakref.finalize(load, file.unlink, missing_ok=True)
