@@ -93,7 +93,7 @@ class RunFolder:
         RunningElsewhere
             Another process has just begun in it.
         """
-        path = _next_free(scenario.name) if out is None else Path(out)
+        path = _take_next(scenario.name) if out is None else Path(out)
         if path.exists() and (not path.is_dir() or not _is_unborn(path)):
             raise UserError(f"{path} is there already and not empty: choose another --out, or remove it")
         path.mkdir(parents=True, exist_ok=True)
@@ -294,11 +294,32 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _next_free(name: str) -> Path:
+@contextlib.contextmanager
+def next_free(name: str) -> Iterator[Path]:
+    """Make the next free ``runs/NAME-N``; where what happens inside fails before anything is in it, it goes again."""
+    path = _take_next(name)
+    try:
+        yield path
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+            path.parent.rmdir()
+        raise
+
+
+def _take_next(name: str) -> Path:
+    """Make the next free ``runs/NAME-N``: of processes that want one at the same time, each gets its own."""
     number = 1
-    while (path := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return path
+    while True:
+        path = Path("runs") / f"{name}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except FileNotFoundError:  # another process has just removed an empty ``runs``
+            continue
+        else:
+            return path
 
 
 def _versions() -> dict[str, str]:

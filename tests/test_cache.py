@@ -127,6 +127,48 @@ def test_two_processes_may_write_and_remove_the_same_results_at_once(folder: Pat
     assert not list(folder.glob("*/.*"))  # no half-written file is left
 
 
+def _killed_while_writing(folder: Path, size: int) -> Path:
+    """A process that is killed before its file has its name; returns what it left."""
+    code = f"""
+import os, pathlib
+from edgesim.jobs import cache
+cache.os.replace = lambda source, target: os._exit(9)
+path = pathlib.Path({str(folder)!r}, "ab", "abc.record")
+path.parent.mkdir(parents=True, exist_ok=True)
+cache._write(path, bytes({size}))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    (left,) = folder.glob("ab/.*")
+    return left
+
+
+def test_what_a_killed_process_was_writing_counts_and_goes_after_a_day(folder: Path) -> None:
+    left = _killed_while_writing(folder, 20_000)
+    assert [path for path, _ in Cache(folder).partial_files()] == [left]
+    cache = Cache(folder, max_bytes=40_000)
+    for size in (2000, 2001, 2002):
+        plane(cache).submit(pretrain, size, label=SHARED).part("state").value()
+    assert [len(cache.files()), left.exists()] == [1, True]  # the others made room
+    os.utime(left, (time.time() - 25 * 3600,) * 2)
+    cache = Cache(folder, max_bytes=40_000)
+    for size in (3000, 3001):
+        plane(cache).submit(pretrain, size, label=SHARED).part("state").value()
+    assert [len(cache.files()), left.exists()] == [3, False]
+
+
+def test_a_cache_that_is_cleared_while_a_result_is_written_is_written_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(folder)
+    with monkeypatch.context() as patch:
+        replace = os.replace
+        patch.setattr(os, "replace", lambda *paths: (Cache(folder).clear(), replace(*paths)))
+        plane(cache).submit(pretrain, 7, label=SHARED).part("state").value()
+    assert (cache.problem, cache.kept) == ("", 0)
+    plane(cache).submit(pretrain, 8, label=SHARED).part("state").value()
+    assert cache.kept > 0
+
+
 @job
 def pretrain_for_long(size: int, told: str) -> Trained:
     Path(told).joinpath(str(os.getpid())).touch()
@@ -245,8 +287,10 @@ def test_edgesim_cache_tells_and_clears(tmp_path: Path, folder: Path, monkeypatc
     assert command("info") == (0, f"{folder}\n0 results, 0 B of at most 2.15 GB\n")
     plane(Cache(folder)).submit(pretrain, 10_000, label=SHARED).part("state").value()
     assert "\n1 results, 40.2 kB" in command("info")[1]
+    _killed_while_writing(folder, 20_000)
+    assert "\n1 results, 60.2 kB of at most 2.15 GB\nof these 20 kB in files" in command("info")[1]
     code, text = command("clear")
-    assert (code, text.startswith("removed 1 results")) == (0, True)
+    assert (code, text.startswith("removed 1 results, 60.2 kB")) == (0, True)
     assert list(folder.iterdir()) == []
     monkeypatch.setenv(VARIABLE, "")
     assert command("info") == (0, "there is no cache: EDGESIM_CACHE is empty\n")

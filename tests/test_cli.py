@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -27,6 +29,8 @@ from edgesim.cli.running import parse_seeds
 from edgesim.errors import LearnerFailure, NeedsValues, UserError
 from edgesim.learner import Learner, LearnerEntry, LearnerParams
 from edgesim.progress import Progress
+from edgesim.run_folder import RunFolder
+from edgesim.testing import tiny_scenario
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "scenarios" / "quickstart.yaml"
@@ -220,6 +224,31 @@ def test_run_folders_are_numbered_by_default_and_never_reused(
         assert edgesim_command("run", QUICKSTART).exit_code == 0
     assert [call["out"] for call in runs] == [Path("runs/quickstart-1"), Path("runs/quickstart-2")]
     assert (runs[0]["learners"], runs[0]["seeds"]) == (None, None)
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(edgesim_command: Callable[..., Any], tmp_path: Path) -> None:
+    assert edgesim_command("run", QUICKSTART, "--learner", "nobody").exit_code == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def _begin(start: threading.Barrier, told: queue.SimpleQueue[str]) -> None:
+    start.wait()
+    for _ in range(20):
+        folder = RunFolder.create(None, tiny_scenario(), [0], {}, timing_only=True)
+        told.put(folder.path.name)
+        folder.leave()
+
+
+def test_runs_that_begin_at_the_same_time_get_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    start, told = threading.Barrier(6), queue.SimpleQueue[str]()
+    threads = [threading.Thread(target=_begin, args=(start, told)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names = [told.get() for _ in range(told.qsize())]
+    assert sorted(names) == sorted(f"conformance-{number}" for number in range(1, 121))
 
 
 def test_several_scenarios_get_a_folder_each_below_out(

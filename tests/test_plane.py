@@ -387,6 +387,28 @@ def sum_of_losses(*trained: Trained) -> float:
     return sum(one.loss for one in trained)
 
 
+def test_a_result_that_comes_again_while_a_part_of_it_is_held_has_a_file_of_its_own(tmp_path: Path) -> None:
+    plane = WorkPlane(InlineExecutor(), memory_bytes=100, overflow=Overflow(tmp_path))
+    whole = plane.submit(counted, 1, label=LABEL)
+    plane.flush()
+    part = whole.part("state")
+    del whole
+    again = plane.submit(counted, 1, label=LABEL)
+    plane.flush()
+    del part
+    assert again.value().loss == 1.0
+
+
+def test_a_value_in_a_file_goes_with_the_plane_and_one_in_memory_stays(tmp_path: Path) -> None:
+    plane = WorkPlane(InlineExecutor(), memory_bytes=10_000, overflow=Overflow(tmp_path))
+    handles = [plane.submit(counted, number, label=LABEL) for number in range(5)]
+    plane.flush()
+    plane.close()
+    assert handles[-1].value().loss == 4.0
+    with pytest.raises(RuntimeError, match="the plane is closed"):
+        handles[0].value()
+
+
 def test_a_value_that_no_file_can_hold_stays_in_memory(tmp_path: Path) -> None:
     plane = WorkPlane(InlineExecutor(), memory_bytes=10, overflow=Overflow(tmp_path))
     handle = plane.submit(strange, label=LABEL)

@@ -21,9 +21,11 @@ def info() -> None:
     if folder is None:
         typer.echo(f"there is no cache: {VARIABLE} is empty")
         return
-    files = Cache(folder).files()
-    size = sum(stat.st_size for _, stat in files)
-    typer.echo(f"{folder}\n{len(files)} results, {bytes_text(size)} of at most {bytes_text(CACHE_BYTES)}")
+    files, partial = Cache(folder).files(), Cache(folder).partial_files()
+    size, left = (sum(stat.st_size for _, stat in found) for found in (files, partial))
+    typer.echo(f"{folder}\n{len(files)} results, {bytes_text(size + left)} of at most {bytes_text(CACHE_BYTES)}")
+    if partial:
+        typer.echo(f"of these {bytes_text(left)} in files that are being written, or were when a process was killed")
 
 
 @cache.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -132,7 +133,8 @@ def run(
         for file, scenario in zip(scenarios, loaded, strict=True):
             placement_of(scenario, file, set_ or ())
     for scenario in loaded:
-        _run_one(scenario, _folder(out, scenario.name, alone=len(loaded) == 1), how)
+        with _folder(out, scenario.name, alone=len(loaded) == 1) as folder:
+            _run_one(scenario, folder, how)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +211,12 @@ def load_all(files: Sequence[Path], overrides: Sequence[str]) -> list[Scenario]:
     return loaded
 
 
-def _folder(out: Path | None, name: str, alone: bool) -> Path:
-    if out is not None:
-        return out if alone else out / name
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder
+def _folder(out: Path | None, name: str, alone: bool) -> AbstractContextManager[Path]:
+    from edgesim.run_folder import next_free
+
+    if out is None:
+        return next_free(name)
+    return nullcontext(out if alone else out / name)
 
 
 def _run_one(scenario: Scenario, folder: Path, how: _How) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -34,12 +35,16 @@ CACHE_BYTES = 2 * 2**30
 ROOM = 0.8
 """Part of that size that is left then."""
 
+ABANDONED_S = 24 * 3600.0
+"""Age from which on a file that was being written is nobody's any more: its process was killed."""
+
 SECONDS_PER_LOOK = 0.1
 """Wall time between two looks at whether another process is done with what is wanted here."""
 
 _CHECKSUM_BYTES = 16
 _SUFFIX = ".record"
 _CLAIM = ".claim"
+_PARTIAL = ".partial"
 
 
 def cache_folder() -> Path | None:
@@ -117,6 +122,8 @@ class Cache:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, record + _checksum(record))
             self._limit(len(record) + _CHECKSUM_BYTES)
+        except FileNotFoundError:  # somebody has just cleared the cache
+            return
         except OSError as error:
             self.problem = str(error)
         else:
@@ -154,36 +161,56 @@ class Cache:
 
     def files(self) -> list[tuple[Path, os.stat_result]]:
         """All results, those used longest ago first."""
+        return self._found(_SUFFIX)
+
+    def partial_files(self) -> list[tuple[Path, os.stat_result]]:
+        """Files that a process is writing, or was when it was killed, the oldest first."""
+        return self._found(_PARTIAL)
+
+    def _found(self, suffix: str) -> list[tuple[Path, os.stat_result]]:
         found = []
-        for path in self.folder.glob(f"*/*{_SUFFIX}"):
+        for path in self.folder.glob(f"*/*{suffix}"):
             with contextlib.suppress(FileNotFoundError):  # another process has just removed it
                 found.append((path, path.stat()))
         return sorted(found, key=lambda file: (file[1].st_mtime_ns, file[0]))
 
     def clear(self) -> tuple[int, int]:
-        """Remove all results; return how many there were and how many bytes they took."""
-        files = self.files()
-        for path in [*(path for path, _ in files), *self.folder.glob(f"*/*{_CLAIM}")]:
+        """Remove all results, and all that is left of some; return how many results there were and how many bytes were
+        taken."""
+        results = self.files()
+        files = [*results, *self.partial_files(), *self._found(_CLAIM)]
+        for path, _ in files:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path, _ in files}:
             with contextlib.suppress(OSError):  # something else is in it
                 folder.rmdir()
-        return len(files), sum(stat.st_size for _, stat in files)
+        return len(results), sum(stat.st_size for _, stat in files)
 
     def _limit(self, added_bytes: int) -> None:
         if self._size_bytes is None:
-            self._size_bytes = sum(stat.st_size for _, stat in self.files())
+            self._clear_abandoned()
+            self._size_bytes = self._taken_bytes(self.files())
         else:
             self._size_bytes += added_bytes
         if self._size_bytes <= self._max_bytes:
             return
         files = self.files()
-        self._size_bytes = sum(stat.st_size for _, stat in files)
+        self._size_bytes = self._taken_bytes(files)
         for path, stat in files:
             if self._size_bytes <= ROOM * self._max_bytes:
                 break
             path.unlink(missing_ok=True)
             self._size_bytes -= stat.st_size
+
+    def _taken_bytes(self, files: list[tuple[Path, os.stat_result]]) -> int:
+        return sum(stat.st_size for _, stat in [*files, *self.partial_files()])
+
+    def _clear_abandoned(self) -> None:
+        """Remove what processes left that were killed as they wrote."""
+        before = time.time() - ABANDONED_S
+        for path, stat in self.partial_files():
+            if stat.st_mtime < before:
+                path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}{_SUFFIX}"
@@ -257,13 +284,14 @@ class Shelves:
 
 
 def _write(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=_PARTIAL)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 

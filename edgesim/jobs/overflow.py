@@ -50,19 +50,22 @@ class Overflow:
         if self.folder is None:
             self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        file = self.folder / f"{result.key}.safetensors"
-        file.write_bytes(packing.record({}))
         self.written += 1
+        # Equal results may come and go while parts of them are held: each has a file of its own.
+        file = self.folder / f"{result.key}-{self.written}.safetensors"
+        file.write_bytes(packing.record({}))
         load = partial(_read, file, result.key, result.function)
         weakref.finalize(load, file.unlink, missing_ok=True)
         return load
 
     def close(self) -> None:
-        """Remove what there is."""
+        """Remove what there is; it cannot be read any more."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _read(file: Path, key: str, function: Any) -> Any:
+    if not file.exists():
+        raise RuntimeError("the plane is closed: the value was in a file, for want of memory, and went with it")
     record = open_record(file)
     return unpacked(json.loads(record.metadata()["values"])[key], function, record.get_tensor)

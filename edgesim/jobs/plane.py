@@ -75,8 +75,8 @@ class Plane(Protocol):
         """How many jobs were settled and how, for a run's manifest."""
 
     def close(self) -> None:
-        """Give back what the plane holds: processes, files. Values that are there can still be read; nothing is
-        submitted any more."""
+        """Give back what the plane holds: processes, files. Values that are in memory can still be read; those that it
+        had no room for go with their files. Nothing is submitted any more."""
 
 
 @final
