@@ -414,6 +414,18 @@ def test_a_ray_worker_that_dies_is_a_failure_of_its_job(ray_executor: RayExecuto
     assert plane.submit(where, mark=1, label=LABEL).value() != os.getpid()
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_ray_worker_that_would_give_other_bits_computes_nothing(
+    ray_executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgesim.jobs.ray_executor.environment", lambda threads, device: "another CPU")
+    plane = WorkPlane(ray_executor)
+    with pytest.raises(WorkFailure, match=r"a Ray worker on .* computes with .*, the run with another CPU"):
+        plane.submit(where, label=LABEL, mark=1).value()
+
+
 def test_without_ray_a_person_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'edgesim\[ray\]'"):

@@ -1,24 +1,27 @@
 """Jobs on a Ray cluster, started here or running already: the extra ``ray``.
 
 Data sets are put into the cluster's object store once, by fingerprint; on one machine workers see them without a copy.
-Other machines need the same versions of edgesim and PyTorch, the modules of a user's own jobs, and the same CPU
-capability where bits are to be the same.
+Other machines need the same versions, the same code of a user's own jobs and the same CPU capability or kind of GPU:
+a worker that would give other bits computes nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, final
 
 from ..errors import UserError
 from .executors import VIEW_CACHE_BYTES, Calls, InlineExecutor, Outcome, Raised, ViewCache, run
-from .placement import CPU, Placement
+from .keys import environment
+from .placement import CPU, Placement, find
 from .processes import AHEAD, WorkerDied
 
 if TYPE_CHECKING:
@@ -94,7 +97,8 @@ class RayExecutor:
             return
         # Ray shows a task no GPU but its own, which is its first.
         device = "cuda:0" if self.placement.kind == "cuda" else self.placement.device
-        self._under_way[self._task.remote(packed, self._datasets, self.threads_per_job, device)] = (ticket, calls)
+        same = _Same(environment(self.threads_per_job, str(self.placement)), calls.function.digest())
+        self._under_way[self._task.remote(packed, self._datasets, self.threads_per_job, device, same)] = (ticket, calls)
 
     def finish(self) -> tuple[int, list[Outcome]]:
         """See ``Executor``. Ray repeats a task whose worker dies, once."""
@@ -137,12 +141,32 @@ class RayExecutor:
 # In a worker --------------------------------------------------------------------------------------------------------
 
 
-def _work(packed: bytes, datasets: Mapping[str, Any], threads: int, device: str) -> tuple[bytes, float]:
-    """Compute a batch, in a worker, and tell how many seconds it took."""
+@dataclass(frozen=True, slots=True)
+class _Same:
+    """What a worker's results are kept under, and so has to be there: what surrounds jobs, and the job's code."""
+
+    surroundings: str
+    digest: str
+
+
+def _work(packed: bytes, datasets: Mapping[str, Any], threads: int, device: str, same: _Same) -> tuple[bytes, float]:
+    """Compute a batch, in a worker, and tell how many seconds it took.
+
+    Raises
+    ------
+    UserError
+        This worker would give other bits than the process of the run: another version, another kind of CPU or GPU,
+        other code.
+    """
     from .wire import pack_outcomes, unpack_calls
 
     began = time.perf_counter()
     calls = unpack_calls(packed, lambda fingerprint: _dataset(fingerprint, datasets[fingerprint]))
+    here = environment(threads, str(find(device)))
+    if here != same.surroundings:
+        raise UserError(f"a Ray worker on {platform.node()} computes with {here}, the run with {same.surroundings}")
+    if calls.function.digest() != same.digest:
+        raise UserError(f"a Ray worker on {platform.node()} has other code of {calls.function.name} than the run")
     return pack_outcomes(run(calls, threads, _views(), device)), time.perf_counter() - began
 
 
