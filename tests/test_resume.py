@@ -352,6 +352,35 @@ def test_a_process_killed_by_the_system_goes_on_where_it_was(tmp_path: Path) -> 
     assert tables(folder) == tables(reference)
 
 
+FAR = """
+import sys, edgesim
+from edgesim.jobs import journal
+from edgesim.testing import tiny_scenario
+journal.SECONDS_PER_SYNC = 0.0  # as soon as it has anything
+scenario = tiny_scenario(**eval(sys.argv[2]))
+edgesim.run(scenario, out=sys.argv[1], executor="processes", workers=2, cache=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_its_workers_compute_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    changes = {
+        "horizon": "25 min",
+        "learners": {"on_device": {"trigger": {"every": "20 s"}}},
+        "model": {"name": "mlp", "hidden": [8], "dropout": 0.1},  # computed one by one, in workers
+    }
+    process = subprocess.Popen([sys.executable, "-c", FAR, str(folder), repr(changes)], stderr=subprocess.DEVNULL)
+    wait_until(process, lambda: list(folder.glob("journal/frontier-*")))
+    process.kill()
+    process.wait()
+    resume(folder, executor="processes", workers=2)
+    work = manifest(folder)["work"]
+    assert work["run"] < work["done"]  # the journal had something
+    reference = run(tiny_scenario(**changes), out=tmp_path / "reference", cache=False)
+    assert tables(folder) == tables(reference)
+
+
 def test_ctrl_c_while_a_run_goes_on_stops_it_and_it_goes_on_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = start(folder)
