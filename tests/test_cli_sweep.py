@@ -27,7 +27,7 @@ QUICKSTART = Path(__file__).parent.parent / "scenarios" / "quickstart.yaml"
 def edgesim_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run ``edgesim ARGUMENTS...`` in a folder of its own, with a stand-in for the simulation."""
 
-    def run(scenario: Any, *, seeds: Any, out: Path, cache: bool, timing_only: bool, allow_code: bool) -> Path:
+    def run(scenario: Any, *, seeds: Any, out: Path, timing_only: bool, **how: Any) -> Path:
         if scenario.name == "stopped":
             raise KeyboardInterrupt
         if scenario.name.startswith("broken"):
@@ -127,6 +127,29 @@ def test_mistakes_exit_with_2_and_run_nothing(edgesim_command: Callable[..., Any
         assert (result.exit_code, result.stdout) == (2, ""), options
         assert message in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_training_is_computed_is_chosen_as_for_a_run(
+    edgesim_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[dict[str, Any]] = []
+    run = running.run
+    monkeypatch.setattr(running, "run", lambda scenario, **how: (chosen.append(how), run(scenario, **how))[1])
+    options = ("--executor", "ray", "--workers", "3", "--ray-address", "auto", "--device", "cpu")
+    result = edgesim_command(*SWEEP, "--grid", "seed=1", *options)
+    assert result.exit_code == 0, result.output
+    (how,) = chosen
+    assert (how["executor"], how["workers"], how["ray_address"]) == ("ray", 3, "auto")
+    for wrong, message in [
+        (("--executor", "proceses"), "there is no executor 'proceses'"),
+        (("--workers", "2"), "--workers: an inline executor has none"),
+        (("--device", "abacus"), "--device: there is no device 'abacus'"),
+        (("--set", "work.device=cuda:99"), "work.device"),
+    ]:
+        result = edgesim_command(*SWEEP, "--grid", "seed=1,2", "--out", "other", *wrong)
+        assert (result.exit_code, message in result.stderr) == (2, True), result.output
+        assert not Path("other").exists()
+    assert len(chosen) == 1
 
 
 def test_points_come_from_a_file_too_and_quiet_prints_the_folder_only(

@@ -62,7 +62,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stand in for the simulation: keeps the folders' names; a scenario that is called broken fails."""
     called: list[str] = []
 
-    def run(scenario: Any, *, seeds: Any, out: Path, cache: bool, timing_only: bool, allow_code: bool) -> Path:
+    def run(scenario: Any, *, seeds: Any, out: Path, timing_only: bool, allow_code: bool, **how: Any) -> Path:
         called.append(out.name)
         ready = prepare(scenario, seeds=seeds, timing_only=timing_only, allow_code=allow_code)
         folder = RunFolder.create(out, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
@@ -374,6 +374,48 @@ def test_ctrl_c_leaves_a_record_that_the_next_call_goes_on_from(
     monkeypatch.setattr(running, "run", run)
     sweep(scenario, grid={"seed": [1, 2, 3]})
     assert runs == ["seed=1", "seed=2", "seed=3"]
+
+
+# -- where jobs are computed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "options", "workers"),
+    [
+        ("{ executor: processes }", {"jobs": 3}, 4),  # of 13 cores
+        ("{ executor: processes }", {"jobs": 20}, 3),  # no more than the four points run at a time
+        ("{ executor: processes }", {"jobs": 1}, None),  # all cores are one point's
+        ("{ executor: processes, workers: 5 }", {"jobs": 3}, None),  # as the scenario says
+        ("{ executor: processes }", {"jobs": 3, "workers": 6}, 6),
+        ("{ executor: inline }", {"jobs": 3}, None),
+        ("{ executor: inline }", {"jobs": 3, "executor": "processes"}, 4),
+        ("{ executor: inline }", {"jobs": 3, "executor": "ray"}, 4),
+        ("{ executor: inline }", {"jobs": 3, "executor": "ray", "ray_address": "auto"}, None),
+    ],
+)
+def test_points_that_run_at_the_same_time_share_the_cores(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, written: str, options: dict[str, Any], workers: int | None
+) -> None:
+    told: list[dict[str, Any]] = []
+    scenario.write_text(SCENARIO + f"work: {written}\n")
+    monkeypatch.setattr(running, "available_cores", lambda: 13)
+    monkeypatch.setattr(running, "outcomes", lambda work, tasks, jobs, backend: map(work, tasks))
+    monkeypatch.setattr(running, "run", lambda scenario, **how: told.append(how))
+    sweep(scenario, grid={"seed": [1, 2, 3, 4]}, **options)
+    assert [how["workers"] for how in told] == [workers] * 4
+    assert {how["executor"] for how in told} == {options.get("executor")}
+
+
+@pytest.mark.slow
+def test_points_in_processes_that_compute_in_processes_have_the_same_tables(scenario: Path, tmp_path: Path) -> None:
+    inline, spread = (
+        sweep(scenario, grid={"seed": [1, 2]}, out=tmp_path / str(jobs), jobs=jobs, executor=executor, cache=False)
+        for jobs, executor in ((1, "inline"), (2, "processes"))
+    )
+    told = json.loads((spread / "points" / "seed=1" / "manifest.json").read_text())
+    assert told["computing"]["executor"] == "processes"
+    for table in (inline / "points").rglob("*.parquet"):
+        assert (spread / "points" / table.relative_to(inline / "points")).read_bytes() == table.read_bytes()
 
 
 # -- processes -----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesim.cli.comparing import screen_width
+from edgesim.cli.computing import Device, Executor, RayAddress, Workers
 from edgesim.cli.failing import STOPPED, complain, told
 from edgesim.cli.human import time_text
 from edgesim.errors import DiskFull, LearnerFailure, Problem, ScenarioError, UserError, WorkFailure
@@ -59,27 +60,10 @@ def run(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Import learners and models named package.module:name.")
     ] = False,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Where training is computed: inline, in processes, or on ray. By default as the scenario says.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="In how many processes; by default one a core.")
-    ] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster that runs already; by default one starts here.")
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What training is computed on: cpu, cuda, cuda:N, or auto for CUDA where there is any. "
-            "By default as the scenario says. Other devices give other last digits.",
-        ),
-    ] = None,
+    executor: Executor = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    device: Device = None,
     resume: Annotated[
         Path | None,
         typer.Option(

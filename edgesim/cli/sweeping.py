@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from edgesim.cli.comparing import screen_width
+from edgesim.cli.computing import Device, Executor, RayAddress, Workers
 from edgesim.cli.failing import OURS, STOPPED, complain, told
 from edgesim.cli.human import time_text
 from edgesim.cli.running import parse_seeds
@@ -76,6 +77,10 @@ def sweep(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Import learners and models named package.module:name.")
     ] = False,
+    executor: Executor = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    device: Device = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute pretraining at every point, and keep none for other runs.")
     ] = False,
@@ -100,11 +105,14 @@ def sweep(
         redo=redo,
         timing_only=timing_only,
         allow_code=allow_code,
+        device=device,
     )
+    computing = sweeps.Computing(executor, workers, ray_address)
+    computing.check(plan)
     _check_metrics(metric or ())
     with Display(Console(stderr=True), plan, jobs, quiet) as display:
         try:
-            for outcome in sweeps.run_plan(plan, jobs=jobs, cache=not no_cache):
+            for outcome in sweeps.run_plan(plan, jobs=jobs, cache=not no_cache, computing=computing):
                 display.take(outcome)
         except KeyboardInterrupt:
             complain(

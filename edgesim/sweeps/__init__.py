@@ -7,9 +7,10 @@ from pathlib import Path
 
 from .plan import Plan, Planned, make_plan
 from .points import Point, combine, grid_of, points_of, read_grid, read_points
-from .run import Outcome, run_plan
+from .run import Computing, Outcome, run_plan
 
 __all__ = [
+    "Computing",
     "Outcome",
     "Plan",
     "Planned",
@@ -39,6 +40,10 @@ def sweep(
     timing_only: bool = False,
     allow_code: bool = False,
     cache: bool = True,
+    executor: str | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    device: str | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Path:
     """Run a scenario file at every point of a grid, of a list, or of both combined.
@@ -51,12 +56,14 @@ def sweep(
         Key -> values: ``{"devices.0.uplink": ["1 Mbit/s", "5 Mbit/s"], "learners.ecavg.edge_epochs": [1, 5]}``.
     points
         A mapping from keys to values each; the key ``point`` names one.
-    overrides, learners, seeds, out, redo, timing_only, allow_code
+    overrides, learners, seeds, out, redo, timing_only, allow_code, device
         As in :func:`~edgesim.sweeps.plan.make_plan`.
     jobs
         How many points at a time, each in a process of its own.
     cache
         As in :func:`~edgesim.sweeps.run.run_plan`.
+    executor, workers, ray_address
+        Where the jobs of every point are computed; see :class:`~edgesim.sweeps.run.Computing`.
     on_outcome
         Called as each point ends.
 
@@ -82,8 +89,9 @@ def sweep(
         redo=redo,
         timing_only=timing_only,
         allow_code=allow_code,
+        device=device,
     )
-    for outcome in run_plan(plan, jobs=jobs, cache=cache):
+    for outcome in run_plan(plan, jobs=jobs, cache=cache, computing=Computing(executor, workers, ray_address)):
         if on_outcome is not None:
             on_outcome(outcome)
     return plan.folder

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..errors import Problem, ScenarioError, UserError
 from ..learner import installed_params
+from ..placing import placed, placement_of
 from ..run_folder import JOURNAL, LOCK, differences
 from ..scenario import Override, Scenario, load_each
 from ..simulation import Ready, prepare
@@ -99,6 +100,7 @@ def make_plan(
     redo: bool = False,
     timing_only: bool = False,
     allow_code: bool = False,
+    device: str | None = None,
 ) -> Plan:
     """Check every point and look at what has been done; writes nothing.
 
@@ -116,14 +118,16 @@ def make_plan(
         The sweep's folder; by default ``runs/NAME-sweep``.
     redo
         Run points anew that were finished under another scenario, other seeds or other versions.
+    device
+        What jobs compute on, by default as the scenario says: it belongs to what a point is a run of.
 
     Raises
     ------
     ScenarioError
         Everything that is wrong at any of the points.
     UserError
-        A key is set twice; the learners are not as they should be; the folder is something else, or holds finished
-        points that were run differently (unless ``redo``).
+        A key is set twice; the learners are not as they should be; there is no such device; the folder is something
+        else, or holds finished points that were run differently (unless ``redo``).
     """
     for override in overrides:
         key = override.partition("=")[0].strip()
@@ -141,8 +145,12 @@ def make_plan(
         ready = prepare(
             scenarios[point_name], learners=learners, seeds=seeds, timing_only=timing_only, allow_code=allow_code
         )
+        if not timing_only:
+            ready = replace(ready, scenario=placed(ready.scenario, device))
         place = folder / "points" / point_name
         standing, unlike = _standing(place, ready, timing_only=timing_only)
+        if standing != "done" and not timing_only:
+            placement_of(ready.scenario)
         planned.append(Planned(point_name, point, place, ready, standing))
         for difference in unlike:
             outdated[difference] = outdated.get(difference, 0) + 1

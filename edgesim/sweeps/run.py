@@ -6,16 +6,18 @@ import json
 import os
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CannotResume, RunningElsewhere, UserError
+from ..jobs import Choice
+from ..jobs.choice import available_cores
 from ..resuming import resume
 from ..run_folder import remove
 from ..scenario import Scenario
-from ..simulation import run
+from ..simulation import choice, run
 from .plan import RECORD, TRACEBACK, Plan, Planned
 from .workers import LOCAL, WorkersDied, outcomes
 
@@ -35,7 +37,46 @@ class Outcome:
     wall_s: float = 0.0
 
 
-def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL, cache: bool = True) -> Iterator[Outcome]:
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """Where the jobs of all points are computed; changes no table.
+
+    Attributes
+    ----------
+    executor, ray_address
+        As in :func:`edgesim.simulation.run`.
+    workers
+        Of each point; by default the cores of this machine are divided among the points that run at the same time.
+    """
+
+    executor: str | None = None
+    workers: int | None = None
+    ray_address: str | None = None
+
+    def check(self, plan: Plan) -> None:
+        """Raise ``UserError`` where a point of a plan cannot be computed like this."""
+        for planned in plan.points:
+            self._choice(planned)
+
+    def share(self, planned: Planned, at_a_time: int) -> Computing:
+        """The same for a point that runs beside others."""
+        chosen = self._choice(planned)
+        if at_a_time == 1 or chosen.executor == "inline" or chosen.workers is not None or chosen.ray_address:
+            return self
+        return replace(self, workers=max(1, available_cores() // at_a_time))
+
+    def _choice(self, planned: Planned) -> Choice:
+        return choice(planned.ready.scenario).but(self.executor, self.workers, self.ray_address)
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    jobs: int = 1,
+    backend: str = LOCAL,
+    cache: bool = True,
+    computing: Computing = Computing(),
+) -> Iterator[Outcome]:
     """Run the points that are to be run; yield how each ended, as they end.
 
     Parameters
@@ -48,14 +89,17 @@ def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL, cache: bool = T
         Whose processes: a name that joblib knows.
     cache
         Share pretraining among the points and with other runs, in the user's cache.
+    computing
+        Where jobs are computed.
 
     Raises
     ------
     UserError
-        Another process is running a sweep in the folder.
+        Jobs cannot be computed like that, or another process is running a sweep in the folder.
     """
     from filelock import FileLock, Timeout
 
+    computing.check(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(plan.folder / ".lock", timeout=0)
     try:
@@ -66,7 +110,7 @@ def run_plan(plan: Plan, *, jobs: int = 1, backend: str = LOCAL, cache: bool = T
         record = _Record(plan)
         record.write()
         try:
-            for outcome in _all(plan, jobs, backend, cache):
+            for outcome in _all(plan, jobs, backend, cache, computing):
                 record.take(outcome)
                 yield outcome
         finally:
@@ -84,6 +128,7 @@ class _Task:
     timing_only: bool
     allow_code: bool
     cache: bool
+    computing: Computing
     from_folder: str
     """Where the sweep is run: paths are relative to it. A process that served an earlier sweep may be elsewhere."""
 
@@ -105,27 +150,22 @@ def _play(task: _Task) -> Outcome:
 
 
 def _run_or_resume(task: _Task) -> None:
+    how: dict[str, Any] = {"allow_code": task.allow_code, "cache": task.cache, **asdict(task.computing)}
     if task.folder.exists():  # it was begun
         try:
-            resume(task.folder, allow_code=task.allow_code, cache=task.cache)
+            resume(task.folder, **how)
         except CannotResume:  # begun on another kind of CPU, or so early that there is nothing to go on with
             remove(task.folder)
         else:
             (task.folder / TRACEBACK).unlink(missing_ok=True)
             return
-    run(
-        task.scenario,
-        seeds=task.seeds,
-        out=task.folder,
-        timing_only=task.timing_only,
-        allow_code=task.allow_code,
-        cache=task.cache,
-    )
+    run(task.scenario, seeds=task.seeds, out=task.folder, timing_only=task.timing_only, **how)
 
 
-def _all(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcome]:
+def _all(plan: Plan, jobs: int, backend: str, cache: bool, computing: Computing) -> Iterator[Outcome]:
     """Run all points, after what is in their folders and of no use has been removed."""
     tasks = []
+    at_a_time = min(jobs, len(plan.todo)) if backend == LOCAL else 1
     for planned in plan.todo:
         try:
             if planned.folder.exists() and planned.standing != "begun":
@@ -133,7 +173,7 @@ def _all(plan: Plan, jobs: int, backend: str, cache: bool) -> Iterator[Outcome]:
         except RunningElsewhere as error:
             yield Outcome(planned.name, "failed", str(error))
         else:
-            tasks.append(_task(plan, planned, cache))
+            tasks.append(_task(plan, planned, cache, computing.share(planned, at_a_time)))
     yield from _played(tasks, jobs, backend)
 
 
@@ -165,7 +205,7 @@ def _settled(task: _Task, backend: str) -> Outcome:
     return outcome
 
 
-def _task(plan: Plan, planned: Planned, cache: bool) -> _Task:
+def _task(plan: Plan, planned: Planned, cache: bool, computing: Computing) -> _Task:
     ready = planned.ready
     return _Task(
         planned.name,
@@ -175,6 +215,7 @@ def _task(plan: Plan, planned: Planned, cache: bool) -> _Task:
         plan.timing_only,
         plan.allow_code,
         cache,
+        computing,
         from_folder=os.getcwd(),
     )
 
