@@ -159,6 +159,30 @@ def test_without_the_cloud_a_device_asks_once_and_then_trains_alone() -> None:
     assert len(weights(tables, "up")) == 0
 
 
+def test_without_the_cloud_a_device_goes_on_with_the_batches_that_were_derived_for_it() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    small = {**PLAIN, "horizon": "13 min", "devices": [near, {**far, "memory": "2800 B"}]}
+    asking, alone = (tables_of(small, max_ratio=0.4, cloud=cloud)["computations"] for cloud in (True, False))
+    for rows in (asking, alone):
+        trained = rows[(rows["kind"] == "train") & rows["node"].str.startswith("far")]
+        assert trained["status"].tolist() == ["done"] * 8
+        assert trained["batch_size"].max() < jobs({"computations": rows}, "train", "near")["batch_size"].min()
+
+
+def test_without_the_cloud_a_device_without_the_time_to_train_never_trains() -> None:
+    tables = tables_of({**PLAIN, "horizon": "10 min"}, cloud=False, training_budget="1 us")
+    assert len(tables["deployments"].query("cause == 'deploy'"))
+    assert not (tables["computations"].query("status != 'offline'")["kind"] == "train").any()
+
+
+def test_memory_that_falls_after_the_device_asked_is_met_by_smaller_batches() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    falling = {**far, "memory": {"steps": {"0 s": "64 MiB", "180.3 s": "2800 B"}}}
+    tables = tables_of({**PLAIN, "horizon": "4 min", "devices": [near, falling]}, max_ratio=0.4)
+    assert len(jobs(tables, "train", "far")) == 2
+    assert not (tables["computations"]["status"] == "out_of_memory").any()
+
+
 def test_without_local_training_devices_serve_what_is_derived_for_them() -> None:
     tables = tables_of(local_training=False)
     assert len(jobs(tables, "train")) == 0

@@ -24,6 +24,7 @@ from edgesim import (
 )
 from edgesim.models import Architecture
 
+from ..on_device import fitting_accumulation
 from . import budgets
 from .architectures import Held, everything, modules_per_layer, selector_alone, with_held
 from .derivation import DoesNotFit
@@ -89,6 +90,8 @@ class Site:
         What it may switch to: the sub-model that it works with and smaller ones out of it, the largest first.
     serves
         The modules that serve now.
+    accumulate
+        In how many parts at least it does each step of training, as derived with the sub-model; 0: it only serves.
     asked
         Whether it ever got a sub-model of its own.
     trained
@@ -109,6 +112,7 @@ class Site:
     scores: Handle | None = None
     levels: list[Level] = field(default_factory=list)
     serves: Held = ()
+    accumulate: int = 1
     asked: bool = False
     trained: bool = False
     busy: bool = False
@@ -153,11 +157,10 @@ class Fleet:
             return
         site.busy = True
         try:
-            accumulate = 1
             if self._params.cloud or not site.asked:
-                accumulate = yield from self._ask(site, samples)
-            if self._params.local_training and accumulate:
-                yield from self._train(site, samples, accumulate)
+                site.accumulate = yield from self._ask(site, samples)
+            if self._params.local_training and site.accumulate:
+                yield from self._train(site, samples)
         except VerbFailure:
             pass  # its row says what happened; the device goes on serving what it has
         finally:
@@ -224,11 +227,13 @@ class Fleet:
         yield from self._serve(site, model, choice.held, self._selection(site, choice.held))
         return choice.accumulate
 
-    def _train(self, site: Site, samples: Samples, accumulate: int) -> Generator[Event, Any, None]:
+    def _train(self, site: Site, samples: Samples) -> Generator[Event, Any, None]:
         from . import parts
 
         device, params = site.device, self._params
         assert site.importance is not None
+        fitting = fitting_accumulation(device, site.model, self._world.training.batch_size)
+        accumulate = max(site.accumulate, fitting)  # memory may have fallen since it asked
         trained: Model = yield device.train(site.model, samples, epochs=params.epochs, accumulate=accumulate)
         site.trained = True
         self._overwritten(site)
