@@ -342,7 +342,7 @@ class Fleet:
             shared="average" if params.shared == "average" else "keep",
             statistics=params.statistics,
             selector=params.selector,
-            mixing=params.mixing if params.aggregation == "arrival" else 1.0,
+            mixing=params.mixing if params.aggregation == "arrival" else None,
         )
         for update in updates:
             for layer, mine in enumerate(update.held):
