@@ -152,6 +152,44 @@ def test_a_transfer_budget_bounds_the_bytes_by_the_present_bandwidth() -> None:
     assert largest(bounded, "near") == largest(generous, "near")
 
 
+SLOW = {"step_overhead": "100 ms", "latency": "500 ms", "uplink": "4 kbit/s", "downlink": "4 kbit/s"}
+
+
+@pytest.mark.parametrize(("budget", "memory"), [(0.2, "64 MiB"), (0.5, "64 MiB"), (0.5, "4 kB"), (5.0, "4 kB")])
+def test_training_keeps_to_its_budget_with_the_overhead_of_its_steps(budget: float, memory: str) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    falling = {"steps": {"0 s": "64 MiB", "180.7 s": memory}}
+    tables = tables_of(
+        {**PLAIN, "devices": [near, {**far, **SLOW, "memory": falling}]}, modules=8, max_ratio=1, training_budget=budget
+    )
+    trained = jobs(tables, "train", "far")
+    assert ((trained["end_s"] - trained["start_s"]) <= budget + 1e-9).all()
+    assert len(trained) == (0 if budget < 0.5 else 4) or memory != "64 MiB"
+
+
+@pytest.mark.parametrize(
+    ("budget", "codec", "params"),
+    [
+        (2.5, "fp32", {}),
+        (4.0, "fp32", {}),
+        (4.0, "fp16", {}),
+        (6.5, "fp16", {"shared": "local"}),
+        (9.0, "fp32", {"shared": "keep"}),
+    ],
+)
+def test_a_sub_models_way_keeps_to_its_budget_with_latency_as_the_codec_packs_it(
+    budget: float, codec: str, params: dict[str, object]
+) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    slow = {**PLAIN, "devices": [near, {**far, **SLOW}], "training": {"codec": codec}}
+    tables = tables_of(slow, modules=8, max_ratio=1, transfer_budget=budget, **params)
+    rows = tables["transfers"].query("kind == 'weights' and status == 'delivered' and device.str.startswith('far')")
+    took = (rows["end_s"] - rows["start_s"]).groupby([rows["device"], rows["start_s"] // 180]).sum()
+    assert len(took) == 4 or budget < 4
+    assert (took <= budget + 1e-9).all()
+    assert budget < 9 or took.max() > 0.6 * budget or codec == "fp16"
+
+
 def test_without_the_cloud_a_device_asks_once_and_then_trains_alone() -> None:
     tables = tables_of({**PLAIN, "horizon": "11 min"}, cloud=False)
     assert len(jobs(tables, "score")) == 4

@@ -129,7 +129,7 @@ def choice_for(free_bytes: int, params: ECLMParams, random: np.random.Generator)
     device: Any = SimpleNamespace(
         free_memory_bytes=free_bytes,
         compute_flops_per_s=1e9,
-        hardware=SimpleNamespace(memory_overhead_bytes=0),
+        hardware=SimpleNamespace(memory_overhead_bytes=0, step_overhead_s=0),
         downlink_bytes_per_s=1e6,
         uplink_bytes_per_s=1e6,
     )

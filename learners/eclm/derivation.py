@@ -81,6 +81,9 @@ def derive(importance: Sequence[Array], resources: Mapping[str, Resource]) -> He
     DoesNotFit
         No choice of one module a layer fits into all budgets; tells the budget that is missed by the most.
     """
+    if any(resource.least > resource.budget for resource in resources.values()):
+        name, resource, needed = _worst(resources)
+        raise DoesNotFit(name, needed, resource.budget)
     layers = [len(layer) for layer in importance]
     value = np.concatenate(list(importance))
     tops = [int(np.argmax(layer)) for layer in importance]
@@ -92,7 +95,7 @@ def derive(importance: Sequence[Array], resources: Mapping[str, Resource]) -> He
     chosen = _solved(value, layers, resources, np.zeros(len(value)))
     if chosen is not None:
         return chosen
-    name, resource, needed = _worst(layers, resources)
+    name, resource, needed = _worst(resources)
     raise DoesNotFit(name, needed, resource.budget)
 
 
@@ -181,7 +184,7 @@ def _greedy(value: Array, layers: Sequence[int], resources: Mapping[str, Resourc
     return _held(sorted(chosen), layers)
 
 
-def _worst(layers: Sequence[int], resources: Mapping[str, Resource]) -> tuple[str, Resource, float]:
+def _worst(resources: Mapping[str, Resource]) -> tuple[str, Resource, float]:
     """The budget that the cheapest sub-model misses by the most, in its own terms."""
     name = max(resources, key=lambda each: resources[each].least / max(resources[each].budget, 1e-300))
     return name, resources[name], resources[name].least

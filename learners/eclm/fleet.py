@@ -168,7 +168,7 @@ class Fleet:
 
     def _ask(self, site: Site, samples: Samples) -> Generator[Event, Any, int]:
         """Get a sub-model for the device's present data and resources; in how many parts it trains a step, 0: never."""
-        from . import parts, work
+        from . import work
 
         world, device, params = self._world, site.device, self._params
         if site.selector != self._selector:
@@ -210,9 +210,7 @@ class Fleet:
             want=choice.held,
             target=target,
         )
-        travels = parts.tensors_of(
-            self._full, parts.missing(choice.held, here), shared=site.shared != shared, selector=False
-        )
+        travels = budgets.sent_down(self._full, choice.held, here, shared_here=site.shared == shared)
         patch: Patch = yield device.download(Patch(sub_model, travels))
         site.modules |= {
             (layer, module): versions.get((layer, module), 0)
@@ -228,12 +226,14 @@ class Fleet:
         return choice.accumulate
 
     def _train(self, site: Site, samples: Samples) -> Generator[Event, Any, None]:
-        from . import parts
-
         device, params = site.device, self._params
         assert site.importance is not None
-        fitting = fitting_accumulation(device, site.model, self._world.training.batch_size)
-        accumulate = max(site.accumulate, fitting)  # memory may have fallen since it asked
+        how = self._world.training
+        accumulate = max(site.accumulate, fitting_accumulation(device, site.model, how.batch_size))
+        how = how.but(epochs=params.epochs, accumulate=accumulate)
+        flops = models.cost(site.model.architecture).train_flops_per_sample
+        if flops > budgets.flops_in_time(device, params, how, len(samples)):
+            return  # slower, or with less memory, than when it asked
         trained: Model = yield device.train(site.model, samples, epochs=params.epochs, accumulate=accumulate)
         site.trained = True
         self._overwritten(site)
@@ -241,10 +241,7 @@ class Fleet:
         yield from self._serve(site, trained, site.held, selection)
         if not params.cloud:
             return
-        travels = parts.tensors_of(
-            self._full, site.held, shared=params.shared == "average", selector=params.selector == "average"
-        )
-        arrived: Patch = yield device.upload(Patch(trained, travels))
+        arrived: Patch = yield device.upload(Patch(trained, budgets.sent_up(self._full, params, site.held)))
         self._inbox.append(Update(arrived.model, site.held, site.importance, len(samples)))
         if self._arrived is not None:
             self._arrived.succeed()
