@@ -281,6 +281,29 @@ def test_a_trained_selector_travels_and_is_merged() -> None:
     assert set(later["model_id"]) <= set(derived)
 
 
+def test_with_each_sub_model_a_device_has_the_selector_of_that_version() -> None:
+    """Updates are merged while others ask: a selector that is newer than the one that scored travels too."""
+    tables = tables_of(selector="average", aggregation="arrival")
+    made = jobs(tables, "derive", "cloud")
+    merged = set(made[made["flops"] > 0]["output_model_id"])
+    served = set(tables["deployments"]["model_id"])
+    of_version = {
+        row["input_model_ids"]: row["output_model_id"]
+        for row in made.to_dict("records")
+        if row["input_model_ids"] in merged and row["output_model_id"] not in served
+    }
+    downs = weights(tables, "down")
+    assert len(of_version) == len(merged) > 2
+    checked = 0
+    for row in made[made["output_model_id"].isin(served)].to_dict("records"):
+        if row["input_model_ids"] in merged:
+            (sent,) = downs[downs["model_id"] == row["output_model_id"]].to_dict("records")
+            had = downs[(downs["device"] == sent["device"]) & (downs["end_s"] <= sent["end_s"])]["model_id"]
+            assert of_version[row["input_model_ids"]] in set(had)
+            checked += 1
+    assert checked > 2
+
+
 def test_a_device_switches_to_a_smaller_stored_sub_model_while_it_is_slow() -> None:
     near, _ = tiny_scenario().to_document()["devices"]
     compute = {"steps": {"0 s": "100 MFLOP/s", "200 s": "10 kFLOP/s", "300 s": "100 MFLOP/s"}}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 from simpy.events import Event as SimEvent
 
 from edgesim import (
+    Bundle,
     Device,
     Event,
     Handle,
@@ -181,6 +182,7 @@ class Fleet:
         importance: Importance = self._drawn() if params.surrogate else scores.value()
         yield world.cloud.solve(params.solve_flops)
         cloud, versions, shared = self._cloud, dict(self._modules), self._shared
+        version, scorer = self._selector, self._scorer
         here = tuple(
             tuple(m for m in range(n) if site.modules.get((layer, m)) == versions.get((layer, m), 0))
             for layer, n in enumerate(count)
@@ -211,7 +213,13 @@ class Fleet:
             target=target,
         )
         travels = budgets.sent_down(self._full, choice.held, here, shared_here=site.shared == shared)
-        patch: Patch = yield device.download(Patch(sub_model, travels))
+        patch = Patch(sub_model, travels)
+        if site.selector == version:
+            patch = yield device.download(patch)
+        else:  # what was merged since it scored is routed by a newer selector
+            bundle = yield device.download(Bundle((scorer, patch)))
+            site.scorer, patch = bundle.parts
+            site.selector = version
         site.modules |= {
             (layer, module): versions.get((layer, module), 0)
             for layer, mine in enumerate(choice.held)
@@ -327,7 +335,7 @@ class Fleet:
 
         params, full = self._params, self._full
         numbers = sum(models.cost(update.model.architecture).parameters for update in updates)
-        self._cloud = yield self._world.cloud.derive(
+        merged: Model = yield self._world.cloud.derive(
             [self._cloud, *(update.model for update in updates)],
             work.aggregate,
             full,
@@ -341,16 +349,17 @@ class Fleet:
             selector=params.selector,
             mixing=params.mixing if params.aggregation == "arrival" else None,
         )
+        if params.selector == "average":
+            alone = selector_alone(full)
+            self._scorer = yield self._world.cloud.derive([merged], work.take_selector, alone, selector=alone)
+            self._selector += 1
+        self._cloud = merged
         for update in updates:
             for layer, mine in enumerate(update.held):
                 for module in mine:
                     self._modules[layer, module] = self._modules.get((layer, module), 0) + 1
         if params.shared == "average":
             self._shared += 1
-        if params.selector == "average":
-            alone = selector_alone(full)
-            self._scorer = yield self._world.cloud.derive([self._cloud], work.take_selector, alone, selector=alone)
-            self._selector += 1
 
     def _selection(self, site: Site, held: Held) -> Selection:
         return Selection(modules_per_layer(self._full), held, site.scores)
