@@ -190,6 +190,19 @@ def test_a_sub_models_way_keeps_to_its_budget_with_latency_as_the_codec_packs_it
     assert budget < 9 or took.max() > 0.6 * budget or codec == "fp16"
 
 
+@pytest.mark.parametrize("cloud", [True, False])
+def test_a_device_whose_link_is_bad_is_refused_for_this_round_only(cloud: bool) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    bad = {"steps": {"0 s": "50 kbit/s", "170 s": "200 bit/s", "300 s": "50 kbit/s"}}
+    world = {**PLAIN, "devices": [near, {**far, "uplink": bad, "downlink": bad}]}
+    tables = tables_of(world, transfer_budget="2 s", cloud=cloud)
+    refusals = tables["transfers"].query("kind == 'control' and direction == 'down'")
+    assert refusals["device"].tolist() == ["far-0", "far-1"]
+    trained = jobs(tables, "train", "far")
+    assert trained["node"].tolist() == ["far-0", "far-1"]
+    assert trained["start_s"].min() > 360
+
+
 def test_without_the_cloud_a_device_asks_once_and_then_trains_alone() -> None:
     tables = tables_of({**PLAIN, "horizon": "11 min"}, cloud=False)
     assert len(jobs(tables, "score")) == 4

@@ -101,7 +101,7 @@ def choose(
             try:
                 return Choice(derive_exactly(value, training, counted), accumulate)
             except DoesNotFit as error:
-                if error.resource != "memory" or accumulate >= how.batch_size:
+                if "memory" not in error.missed or accumulate >= how.batch_size:
                     break
                 accumulate = min(2 * accumulate, how.batch_size)
     if params.transfer_budget is not None:

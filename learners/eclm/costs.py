@@ -94,8 +94,10 @@ def module_costs(architecture: Architecture, optimizer: str, selecting: Selectin
 
     least = counted(lean)
     bypass = [counted(changed(layer, (0, 1))) - least for layer in range(len(count))]
+    # A layer's only shrunk module is what it has beside the bypass.
     shrunk = [
-        counted(changed(layer, (1, 2))) - least if n > 2 else np.zeros_like(least) for layer, n in enumerate(count)
+        counted(changed(layer, (1, 2))) - least if n > 2 else least + bypass[layer] - counted(changed(layer, (0,)))
+        for layer, n in enumerate(count)
     ]
     always = least - sum(shrunk)
     tables = [
