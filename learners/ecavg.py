@@ -6,7 +6,10 @@ what it does not state (epochs, optimizer, split) is a parameter here or in the 
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -48,7 +51,9 @@ class ECAvg(Learner):
         )
         collect: Seconds = Field(0.0, description="Wait after a trigger, to collect samples first.")
         deadline: PositiveSeconds | None = Field(
-            None, description="How long the cloud waits for the edges of a round; by default for all of them."
+            None,
+            description="How long the cloud waits for the edges of a round; of later ones the data counts in the next "
+            "round, the model does not. By default for all of them.",
         )
 
         @model_validator(mode="after")
@@ -79,10 +84,11 @@ class ECAvg(Learner):
         """One round, or one every so often; the server keeps the data that it has been sent."""
         yield world.sleep(self.params.at)
         combined: list[Samples] = []
-        edges = {device: self._start(world, device) for device in world.devices}
+        arrived: list[tuple[int, Samples]] = []
+        edges = [_Edge(device, self._start(world, device)) for device in world.devices]
         alarms = None if self.params.trigger is None else self.params.trigger.watch_all(world)
-        while True:
-            yield from self._round(world, edges, combined)
+        for number in itertools.count(1):
+            yield from self._round(world, number, edges, arrived, combined)
             if alarms is not None:
                 yield alarms.next()
                 yield world.sleep(self.params.collect)
@@ -92,25 +98,32 @@ class ECAvg(Learner):
             else:
                 return
 
-    def _round(self, world: World, edges: dict[Device, Model], combined: list[Samples]) -> Generator[Event, Any, None]:
+    def _round(
+        self,
+        world: World,
+        number: int,
+        edges: list[_Edge],
+        arrived: list[tuple[int, Samples]],
+        combined: list[Samples],
+    ) -> Generator[Event, Any, None]:
         sent = yield world.gather(
-            (world.process(self._edge(device, edges[device])) for device in world.devices),
+            (world.process(self._edge(edge, number, arrived)) for edge in edges if not edge.busy),
             deadline_s=self.params.deadline,
         )
-        bundles = [bundle for bundle in sent if bundle is not None]
-        if not bundles:
+        combined += [samples for _, samples in sorted(arrived, key=operator.itemgetter(0))]
+        arrived.clear()
+        if not sent:
             return
-        combined += [samples for _, samples in bundles]
         try:
             if self.params.init == "average":
-                server = yield world.cloud.average(model for model, _ in bundles)
+                server = yield world.cloud.average(sent)
             else:
                 server = world.initial
             server = yield world.cloud.train(server, combined, epochs=self.params.server_epochs)
         except VerbFailure:
             return
         yield world.gather(
-            (world.process(self._replace(device, server, edges)) for device in world.devices),
+            (world.process(self._replace(edge, server, number)) for edge in edges if not edge.receiving),
             deadline_s=self.params.deadline,
         )
 
@@ -119,19 +132,57 @@ class ECAvg(Learner):
             return world.untrained(device.name)
         return world.initial
 
-    def _edge(self, device: Device, start: Model) -> Generator[Event, Any, tuple[Model, Samples] | None]:
+    def _edge(self, edge: _Edge, number: int, arrived: list[tuple[int, Samples]]) -> Generator[Event, Any, Model]:
+        """Steps 1 and 2. What fails escapes; where the cloud waits no longer, the data arrives all the same."""
+        device = edge.device
         samples = device.new_samples()
+        edge.training = True
         try:
-            model = yield device.train(start, epochs=self.params.edge_epochs)
-            yield device.deploy(model)
-            arrived = yield device.upload(edgesim.Bundle((model, samples)))
-        except VerbFailure:
-            return None
-        model, samples = arrived.parts
-        return model, samples
+            model = yield device.train(edge.start, epochs=self.params.edge_epochs)
+            if edge.replaced < number:
+                yield device.deploy(model)
+            bundle = yield device.upload(edgesim.Bundle((model, samples)))
+        finally:
+            edge.training = False
+        model, samples = bundle.parts
+        arrived.append((device.index, samples))
+        return model  # type: ignore[no-any-return]  # a bundle's parts are what they were
 
-    def _replace(self, device: Device, server: Model, edges: dict[Device, Model]) -> Generator[Event, Any, None]:
+    def _replace(self, edge: _Edge, server: Model, number: int) -> Generator[Event, Any, None]:
+        """Step 5; also where the device's own work of this round is late: then it serves the server's model."""
+        edge.receiving = True
         try:
-            edges[device] = yield device.download(server).then(device.deploy)
+            edge.start = yield edge.device.download(server).then(edge.device.deploy)
+            edge.replaced = number
         except VerbFailure:
             return
+        finally:
+            edge.receiving = False
+
+
+@dataclass(slots=True, eq=False)
+class _Edge:
+    """A device, and what it is at.
+
+    Attributes
+    ----------
+    device
+        The device.
+    start
+        What its next training starts from.
+    replaced
+        The round whose result it got last.
+    training, receiving
+        Whether it is at work for a round, its upload included, and whether a result is on its way.
+    """
+
+    device: Device
+    start: Model
+    replaced: int = 0
+    training: bool = False
+    receiving: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is still at an earlier round."""
+        return self.training or self.receiving

@@ -130,13 +130,12 @@ class Federated(Learner):
                 server = yield from self._round(world, server, fleet, number)
 
     def _round(self, world: World, server: Model, fleet: _Fleet, number: int) -> Generator[Event, Any, Model]:
-        chosen = self._sample(world, fleet, number)
-        answers = yield world.gather(
+        chosen = [device for device in self._sample(world, fleet, number) if len(device.samples())]
+        updates = yield world.gather(
             (world.process(self._participate(world, device, server, fleet)) for device in chosen),
             deadline_s=self.params.deadline,
             quorum=self.params.quorum,
         )
-        updates = [update for update in answers if update is not None]
         if not updates:
             return server
         try:
@@ -161,12 +160,9 @@ class Federated(Learner):
         drawn = world.rng("participants", number).choice(len(free), size=wanted, replace=False)
         return [free[int(place)] for place in sorted(drawn)]
 
-    def _participate(
-        self, world: World, device: Device, server: Model, fleet: _Fleet
-    ) -> Generator[Event, Any, Update | None]:
+    def _participate(self, world: World, device: Device, server: Model, fleet: _Fleet) -> Generator[Event, Any, Update]:
+        """Get, train, send. What fails escapes: a quorum is of updates that have come."""
         samples = device.samples()
-        if not len(samples):
-            return None
         fleet.busy.add(device)
         try:
             given = yield from self._fetch(world, device, server, fleet)
@@ -177,8 +173,6 @@ class Federated(Learner):
             if self.params.serve == "local":
                 yield device.deploy(trained)
             arrived: Model = yield device.upload(trained)
-        except VerbFailure:
-            return None  # its row says what happened
         finally:
             fleet.busy.discard(device)
         return Update(device, arrived, samples)

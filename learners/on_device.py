@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -78,10 +78,17 @@ def fitting_accumulation(device: Device, model: Model, batch_size: int) -> int:
 
     Where not even single samples fit, training is tried with single samples and refused by the device.
     """
+    free_bytes = device.free_memory_bytes
+
+    def fits(accumulate: int) -> bool:
+        return device.training_memory_bytes(model, accumulate=accumulate) <= free_bytes
+
+    return least_accumulation(fits, batch_size)
+
+
+def least_accumulation(fits: Callable[[int], bool], batch_size: int) -> int:
+    """The first of 1, 2, 4, ..., ``batch_size`` smaller batches a step that fits; ``batch_size`` where none does."""
     accumulate = 1
-    while (
-        accumulate < batch_size
-        and device.training_memory_bytes(model, accumulate=accumulate) > device.free_memory_bytes
-    ):
+    while accumulate < batch_size and not fits(accumulate):
         accumulate = min(2 * accumulate, batch_size)
     return accumulate

@@ -256,6 +256,17 @@ def test_branches_may_travel_once_when_they_are_first_needed() -> None:
     assert set(transfers["model_id"]) == {"supernet"}
 
 
+@pytest.mark.parametrize(("budget", "memory"), [(0.3, "64 MiB"), (0.5, "64 MiB"), (0.5, "5 kB"), (1.2, "5 kB")])
+def test_tuning_keeps_to_its_budget_with_the_overhead_of_its_steps(budget: float, memory: str) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    slow = {**far, "step_overhead": "50 ms", "memory": memory}
+    learner = AdaptiveNet(AdaptiveNet.Params.model_validate({**QUICK, "training_budget": budget}))
+    tables = run_tiny(learner, tiny_scenario(horizon="7 min", drifts=[], devices=[near, slow]))
+    tuned = tables["computations"].query("kind == 'train' and node.str.startswith('far')")
+    assert ((tuned["end_s"] - tuned["start_s"]) <= budget + 1e-9).all()
+    assert len(tuned) == (0 if budget < 0.5 else 4) or memory != "64 MiB"
+
+
 def test_a_budget_makes_paths_small() -> None:
     wide = {"horizon": "4 min", "drifts": [], "model": {"name": "mlp", "hidden": [64]}}
     sizes = tables_of(wide, max_ratio=0.7)["deployments"].query("cause == 'deploy'")

@@ -152,11 +152,86 @@ def test_a_transfer_budget_bounds_the_bytes_by_the_present_bandwidth() -> None:
     assert largest(bounded, "near") == largest(generous, "near")
 
 
+SLOW = {"step_overhead": "100 ms", "latency": "500 ms", "uplink": "4 kbit/s", "downlink": "4 kbit/s"}
+
+
+@pytest.mark.parametrize(("budget", "memory"), [(0.2, "64 MiB"), (0.5, "64 MiB"), (0.5, "4 kB"), (5.0, "4 kB")])
+def test_training_keeps_to_its_budget_with_the_overhead_of_its_steps(budget: float, memory: str) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    falling = {"steps": {"0 s": "64 MiB", "180.7 s": memory}}
+    tables = tables_of(
+        {**PLAIN, "devices": [near, {**far, **SLOW, "memory": falling}]}, modules=8, max_ratio=1, training_budget=budget
+    )
+    trained = jobs(tables, "train", "far")
+    assert ((trained["end_s"] - trained["start_s"]) <= budget + 1e-9).all()
+    assert len(trained) == (0 if budget < 0.5 else 4) or memory != "64 MiB"
+
+
+@pytest.mark.parametrize(
+    ("budget", "codec", "params"),
+    [
+        (2.5, "fp32", {}),
+        (4.0, "fp32", {}),
+        (4.0, "fp16", {}),
+        (6.5, "fp16", {"shared": "local"}),
+        (9.0, "fp32", {"shared": "keep"}),
+    ],
+)
+def test_a_sub_models_way_keeps_to_its_budget_with_latency_as_the_codec_packs_it(
+    budget: float, codec: str, params: dict[str, object]
+) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    slow = {**PLAIN, "devices": [near, {**far, **SLOW}], "training": {"codec": codec}}
+    tables = tables_of(slow, modules=8, max_ratio=1, transfer_budget=budget, **params)
+    rows = tables["transfers"].query("kind == 'weights' and status == 'delivered' and device.str.startswith('far')")
+    took = (rows["end_s"] - rows["start_s"]).groupby([rows["device"], rows["start_s"] // 180]).sum()
+    assert len(took) == 4 or budget < 4
+    assert (took <= budget + 1e-9).all()
+    assert budget < 9 or took.max() > 0.6 * budget or codec == "fp16"
+
+
+@pytest.mark.parametrize("cloud", [True, False])
+def test_a_device_whose_link_is_bad_is_refused_for_this_round_only(cloud: bool) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    bad = {"steps": {"0 s": "50 kbit/s", "170 s": "200 bit/s", "300 s": "50 kbit/s"}}
+    world = {**PLAIN, "devices": [near, {**far, "uplink": bad, "downlink": bad}]}
+    tables = tables_of(world, transfer_budget="2 s", cloud=cloud)
+    refusals = tables["transfers"].query("kind == 'control' and direction == 'down'")
+    assert refusals["device"].tolist() == ["far-0", "far-1"]
+    trained = jobs(tables, "train", "far")
+    assert trained["node"].tolist() == ["far-0", "far-1"]
+    assert trained["start_s"].min() > 360
+
+
 def test_without_the_cloud_a_device_asks_once_and_then_trains_alone() -> None:
     tables = tables_of({**PLAIN, "horizon": "11 min"}, cloud=False)
     assert len(jobs(tables, "score")) == 4
     assert len(jobs(tables, "train")) == 12
     assert len(weights(tables, "up")) == 0
+
+
+def test_without_the_cloud_a_device_goes_on_with_the_batches_that_were_derived_for_it() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    small = {**PLAIN, "horizon": "13 min", "devices": [near, {**far, "memory": "2800 B"}]}
+    asking, alone = (tables_of(small, max_ratio=0.4, cloud=cloud)["computations"] for cloud in (True, False))
+    for rows in (asking, alone):
+        trained = rows[(rows["kind"] == "train") & rows["node"].str.startswith("far")]
+        assert trained["status"].tolist() == ["done"] * 8
+        assert trained["batch_size"].max() < jobs({"computations": rows}, "train", "near")["batch_size"].min()
+
+
+def test_without_the_cloud_a_device_without_the_time_to_train_never_trains() -> None:
+    tables = tables_of({**PLAIN, "horizon": "10 min"}, cloud=False, training_budget="1 us")
+    assert len(tables["deployments"].query("cause == 'deploy'"))
+    assert not (tables["computations"].query("status != 'offline'")["kind"] == "train").any()
+
+
+def test_memory_that_falls_after_the_device_asked_is_met_by_smaller_batches() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    falling = {**far, "memory": {"steps": {"0 s": "64 MiB", "180.3 s": "2800 B"}}}
+    tables = tables_of({**PLAIN, "horizon": "4 min", "devices": [near, falling]}, max_ratio=0.4)
+    assert len(jobs(tables, "train", "far")) == 2
+    assert not (tables["computations"]["status"] == "out_of_memory").any()
 
 
 def test_without_local_training_devices_serve_what_is_derived_for_them() -> None:
@@ -217,6 +292,29 @@ def test_a_trained_selector_travels_and_is_merged() -> None:
     later = downs[downs["start_s"] > 300]
     assert len(later) == 2 * len(jobs(tables, "score", "").query("start_s > 300"))  # the selector, then the modules
     assert set(later["model_id"]) <= set(derived)
+
+
+def test_with_each_sub_model_a_device_has_the_selector_of_that_version() -> None:
+    """Updates are merged while others ask: a selector that is newer than the one that scored travels too."""
+    tables = tables_of(selector="average", aggregation="arrival")
+    made = jobs(tables, "derive", "cloud")
+    merged = set(made[made["flops"] > 0]["output_model_id"])
+    served = set(tables["deployments"]["model_id"])
+    of_version = {
+        row["input_model_ids"]: row["output_model_id"]
+        for row in made.to_dict("records")
+        if row["input_model_ids"] in merged and row["output_model_id"] not in served
+    }
+    downs = weights(tables, "down")
+    assert len(of_version) == len(merged) > 2
+    checked = 0
+    for row in made[made["output_model_id"].isin(served)].to_dict("records"):
+        if row["input_model_ids"] in merged:
+            (sent,) = downs[downs["model_id"] == row["output_model_id"]].to_dict("records")
+            had = downs[(downs["device"] == sent["device"]) & (downs["end_s"] <= sent["end_s"])]["model_id"]
+            assert of_version[row["input_model_ids"]] in set(had)
+            checked += 1
+    assert checked > 2
 
 
 def test_a_device_switches_to_a_smaller_stored_sub_model_while_it_is_slow() -> None:

@@ -116,6 +116,38 @@ def test_a_single_update_moves_the_cloud_by_the_mixing_share() -> None:
     assert torch.allclose(merged[name], 0.75 * CLOUD[name] + 0.25 * fresh[name])
 
 
+def test_a_single_update_moves_a_module_by_what_it_matters_to_the_device() -> None:
+    """An even share of importance, or more, moves it as far as shared parts; next to none moves it hardly at all."""
+    held: list[Held] = [((0, 1, 2), (1,))]
+    importance: list[Importance] = [((0.125, 0.874999, 1e-6, 0.0), EVEN[1])]
+    fresh = update(held[0], seed=1)
+    merged = aggregate(CLOUD, [fresh], architecture=FULL, held=held, importance=importance, samples=[1], mixing=0.5)
+    of_layer = [name for name in MODULE_TENSORS if parts.places(FULL)[name].layer == 0]
+    for name in of_layer:
+        slot = parts.places(FULL)[name].slot
+        assert slot is not None
+        given = {module: fresh[name].narrow(slot.dim, (module - 1) * slot.width, slot.width) for module in (1, 2)}
+        assert torch.allclose(rows(merged, name, 1), (rows(CLOUD, name, 1) + given[1]) / 2)
+        assert torch.allclose(rows(merged, name, 2), rows(CLOUD, name, 2), atol=1e-5)
+        assert torch.equal(rows(merged, name, 3), rows(CLOUD, name, 3))
+    residual = [name for name, place in parts.places(FULL).items() if place.slot is None and place.layer == 0]
+    assert residual
+    for name in residual:
+        if CLOUD[name].is_floating_point():
+            assert torch.allclose(merged[name], 0.75 * CLOUD[name] + 0.25 * fresh[name])
+
+
+def test_single_updates_that_come_together_move_a_module_by_what_it_matters_to_both() -> None:
+    held: list[Held] = [((1,), (1,))] * 2
+    importance: list[Importance] = [((0.9, 0.1, 0.0, 0.0), EVEN[1])] * 2
+    fresh = update(held[0], seed=1)
+    merged = aggregate(
+        CLOUD, [fresh, fresh], architecture=FULL, held=held, importance=importance, samples=[1, 1], mixing=0.5
+    )
+    name = next(n for n in MODULE_TENSORS if parts.places(FULL)[n].layer == 0 and n.endswith("layer.weight"))
+    assert torch.allclose(rows(merged, name, 1), 0.6 * rows(CLOUD, name, 1) + 0.4 * fresh[name])
+
+
 def test_a_module_that_matters_to_none_of_its_owners_is_still_averaged() -> None:
     held: list[Held] = [((1, 2), (1,)), ((1, 2), (1,))]
     importance: list[Importance] = [((0.5, 0.5, 0.0, 0.0), EVEN[1])] * 2

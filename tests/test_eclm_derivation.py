@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from edgesim.models import Architecture, cost
 from edgesim.world.training import Training
-from learners.eclm import derivation
+from learners.eclm import budgets, derivation
 from learners.eclm.architectures import Held, Modularisation, everything, modularise, modules_per_layer, with_held
 from learners.eclm.budgets import Choice, choose
+from learners.eclm.costs import module_costs
 from learners.eclm.derivation import DoesNotFit, Resource, derive, derive_exactly
 from learners.eclm.params import ECLMParams
 from learners.eclm.pretraining import drawn_importance
@@ -129,7 +130,7 @@ def choice_for(free_bytes: int, params: ECLMParams, random: np.random.Generator)
     device: Any = SimpleNamespace(
         free_memory_bytes=free_bytes,
         compute_flops_per_s=1e9,
-        hardware=SimpleNamespace(memory_overhead_bytes=0),
+        hardware=SimpleNamespace(memory_overhead_bytes=0, step_overhead_s=0),
         downlink_bytes_per_s=1e6,
         uplink_bytes_per_s=1e6,
     )
@@ -160,4 +161,41 @@ def test_a_device_on_which_nothing_fits_is_told_which_budget_is_missed() -> None
     }
     with pytest.raises(DoesNotFit, match=r"the cheapest needs 15 of memory, the budget is 12") as caught:
         derive([np.array([0.5, 0.5])], resources)
-    assert caught.value.args == ("memory", 15.0, 12.0)
+    assert caught.value.args == ("memory", 15.0, 12.0, ())
+
+
+def test_budgets_that_cannot_be_met_together_are_named() -> None:
+    resources = {
+        "size": Resource(0.0, (np.array([10.0, 1.0]),), 5.0),
+        "bytes": Resource(0.0, (np.array([1.0, 1.0]),), 5.0),
+        "memory": Resource(0.0, (np.array([1.0, 10.0]),), 5.0),
+    }
+    with pytest.raises(DoesNotFit, match="the budgets of size and memory cannot be met together") as caught:
+        derive([np.array([0.5, 0.5])], resources)
+    assert caught.value.missed == ("size", "memory")
+
+
+def test_where_memory_cannot_be_met_together_with_another_budget_smaller_batches_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float] = []
+
+    def hard(importance: Any, resources: Any, exact: Any) -> Held:
+        asked.append(resources["memory"].always)
+        if len(asked) < 3:
+            raise DoesNotFit("size", 1.0, 5.0, ("size", "memory"))
+        return derive_exactly(importance, resources, exact)
+
+    monkeypatch.setattr(budgets, "derive_exactly", hard)
+    chosen = choice_for(10**9, ECLMParams(max_ratio=1), np.random.default_rng(0))
+    assert chosen.accumulate == 4
+    assert asked == sorted(asked, reverse=True)
+
+
+@pytest.mark.parametrize("held", [((0,),), ((1,),), ((0, 1),)])
+def test_with_two_modules_a_layer_each_is_counted_as_what_it_costs(held: Held) -> None:
+    base = Architecture.of("mlp", {"hidden": [8, 4]}, input_shape=(6,), classes=3)
+    full = modularise(base, Modularisation(modules=2, k=2, embedding=4, ratio=0.5))
+    counted = module_costs(full, "sgd", "frozen").parameters
+    summed = Resource(counted.always, counted.modules, np.inf).of(held)
+    assert summed == cost(with_held(full, held)).parameters

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from edgesim import Learner
 from edgesim.jobs.arithmetic import initialise, train
 from edgesim.models import Architecture
 from edgesim.testing import check_learner, run_tiny, tiny_scenario
@@ -60,6 +61,18 @@ def test_a_deadline_leaves_slow_devices_out_of_the_round() -> None:
         assert "far" not in models
     everyone = tables_of(slow, period="2 min")
     assert any("far" in models for models in jobs(everyone, "average")["input_model_ids"])
+
+
+@pytest.mark.parametrize("learner", [FedAvg, FedProx])
+@pytest.mark.parametrize("why", [{"memory": "100 B"}, {"arrival": {"rate": "1 /s", "labelled": 0, "buffer": 20}}])
+def test_a_quorum_counts_updates_and_not_devices_that_fail_or_have_no_samples(
+    learner: type[Learner], why: dict[str, object]
+) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    params = learner.Params.model_validate({"period": "3 min", "epochs": 1, "quorum": 2})
+    tables = run_tiny(learner(params), tiny_scenario(horizon="13 min", drifts=[], devices=[near, {**far, **why}]))
+    averaged = jobs(tables, "average")["input_model_ids"].tolist()
+    assert averaged == [f"near-0/train/{number};near-1/train/{number}" for number in range(1, 5)]
 
 
 def test_devices_serve_the_clouds_model_or_their_own() -> None:

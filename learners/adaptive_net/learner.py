@@ -31,11 +31,12 @@ from edgesim import (
     minutes,
     models,
 )
+from edgesim.jobs import steps
 from edgesim.models import Architecture
 from edgesim.scenario import PositiveSeconds, Ratio, Seconds
 from edgesim.scenario.findings import wrong
 
-from ..on_device import fitting_accumulation
+from ..on_device import fitting_accumulation, least_accumulation
 from .architectures import Branching, Choice, path_of, supernet_of
 from .search import BranchCosts, feasible, first_candidates, next_candidates
 
@@ -174,6 +175,7 @@ class AdaptiveNet(Learner):
         from . import work
 
         fitting = feasible(paths.branches, self._budgets(world, device, paths, len(samples)), random)
+        fitting = [choice for choice in fitting if self._in_time(world, device, paths.architecture(choice), samples)]
         if not fitting:
             return None
         losses: dict[Choice, float] = {}
@@ -209,9 +211,25 @@ class AdaptiveNet(Learner):
         if params.latency_budget is not None:
             budgets.append(BranchCosts(*paths.costs("forward", how.optimizer), params.latency_budget * speed))
         if params.training_budget is not None:
-            within = params.training_budget * speed / (how.epochs * samples)
+            overhead_s = device.hardware.step_overhead_s * steps(samples, how.batch_size, how.epochs)
+            within = (params.training_budget - overhead_s) * speed / (how.epochs * samples)
             budgets.append(BranchCosts(*paths.costs("train", how.optimizer), within))
         return budgets
+
+    def _in_time(self, world: World, device: Device, path: Architecture, samples: Samples) -> bool:
+        """Whether a path is tuned within ``training_budget``, with the smaller batches that it needs."""
+        overhead_s, budget_s = device.hardware.step_overhead_s, self.params.training_budget
+        if budget_s is None or not overhead_s:
+            return True  # then the sum over its branches tells
+        how, costs = world.training.but(epochs=self.params.epochs), models.cost(path)
+        room = device.free_memory_bytes - device.hardware.memory_overhead_bytes
+
+        def fits(accumulate: int) -> bool:
+            return costs.training_memory_bytes(how.but(accumulate=accumulate).largest_batch, how.optimizer) <= room
+
+        count = steps(len(samples), how.batch_size, how.epochs, least_accumulation(fits, how.batch_size))
+        flops = how.epochs * len(samples) * costs.train_flops_per_sample
+        return flops <= (budget_s - count * overhead_s) * device.compute_flops_per_s
 
 
 @final

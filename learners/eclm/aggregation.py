@@ -35,7 +35,7 @@ def aggregate(
     shared: Literal["average", "keep"] = "average",
     statistics: Literal["average", "keep"] = "average",
     selector: Literal["average", "keep"] = "keep",
-    mixing: float = 1.0,
+    mixing: float | None = None,
 ) -> State:
     """Give the cloud's modular network what sub-models have learned.
 
@@ -57,8 +57,9 @@ def aggregate(
     selector
         ``average``, weighted by samples, where devices trained it; or ``keep`` the cloud's.
     mixing
-        How far to go from the cloud's weights to the average, more than 0 and at most 1: all the way when a round is
-        aggregated, less for single updates that come one by one.
+        None where a round is aggregated: all the way from the cloud's weights to the average. For updates that come
+        one by one, how far, more than 0 and at most 1: so far for what every sub-model has, and for a module times the
+        importance that it has for these devices over an even share, at most 1.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def aggregate(
     """
     if not len(updates) == len(held) == len(importance) == len(samples):
         raise ValueError("each update has its modules, its importance and its number of samples")
-    if not 0 < mixing <= 1:
+    if mixing is not None and not 0 < mixing <= 1:
         raise ValueError(f"mixing is more than 0 and at most 1, not {mixing}")
     of_modules = places(architecture)
     fixed = {*held_names(architecture)}
@@ -80,19 +81,37 @@ def aggregate(
         place = of_modules.get(name)
         mean: Tensor | None
         if place is not None and place.slot is not None:
-            mean = _mean_of_modules(old, name, place.layer, place.slot.dim, place.slot.width, updates, held, importance)
-        elif place is not None:
+            dim, width = place.slot.dim, place.slot.width
+            mean = _mean_of_modules(old, name, place.layer, dim, width, updates, held, importance)
+            if mixing is not None:
+                steps = mixing * _matters(place.layer, held, importance)[BYPASS + 1 :]
+                moved = _apart(old, dim, width), _apart(mean, dim, width)
+                mean = _together(torch.lerp(*moved, steps.to(mean.dtype).reshape(-1, *[1] * mean.dim())), dim)
+            merged[name] = mean
+            continue
+        step = mixing
+        if place is not None:
             having = [k for k, modules in enumerate(held) if BYPASS in modules[place.layer]]
             shares = [importance[k][place.layer][BYPASS] for k in having]
             mean = _mean([updates[k][name] for k in having], shares)
+            step = None if mixing is None else mixing * float(_matters(place.layer, held, importance)[BYPASS])
         elif name.startswith(SELECTOR):
             having = [] if selector == "keep" else [k for k, update in enumerate(updates) if name in update]
             mean = _mean([updates[k][name] for k in having], [samples[k] for k in having])
         else:
             mean = None if shared == "keep" else _mean([update[name] for update in updates], samples)
         if mean is not None:
-            merged[name] = mean if mixing == 1 else torch.lerp(old, mean, mixing)
+            merged[name] = mean if step is None else torch.lerp(old, mean, step)
     return merged
+
+
+def _matters(layer: int, held: Sequence[Held], importance: Sequence[Importance]) -> Tensor:
+    """How much each module of a layer matters to those who hold it: 1 from an even share of importance on. (module,)"""
+    total = torch.zeros(max((len(of[layer]) for of in importance), default=0), dtype=torch.float64)
+    for modules, of in zip(held, importance, strict=True):
+        for module in modules[layer]:
+            total[module] += of[layer][module]
+    return (total * len(total)).clamp(max=1)
 
 
 def _mean_of_modules(

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgesim import Device, World, models
-from edgesim.models import Architecture
+from edgesim.jobs import steps
+from edgesim.models import Architecture, TensorSpec
 
+from . import parts
 from .architectures import Held, Selecting, modules_per_layer, with_held
-from .costs import Additive, Array, ModuleCosts, module_costs
+from .costs import Additive, Array, ModuleCosts, module_costs, wire_bytes
 from .derivation import DoesNotFit, Resource, derive, derive_exactly
 from .params import ECLMParams
 
 if TYPE_CHECKING:
+    from edgesim.world.training import Training
+
     from .aggregation import Importance
 
 
@@ -75,30 +79,53 @@ def choose(
     how = world.training.but(epochs=params.epochs)
     costs = module_costs(full, how.optimizer, selecting)
     value = [np.array(layer) for layer in importance]
-    plain = {
-        "size": _whole(costs.parameters, max_ratio),
-        **_transfer(device, params, costs, here, shared_here),
-        **_serving(device, params, costs),
-    }
+    plain = {"size": _whole(costs.parameters, max_ratio), **_serving(device, params, costs)}
     exact: dict[str, Callable[[Held], float]] = {"serving memory": partial(_serving_bytes, full, selecting)}
+    way = partial(_Way, world, device, params, full, here, shared_here)
     if params.local_training:
-        speed = device.compute_flops_per_s
         room = device.free_memory_bytes - device.hardware.memory_overhead_bytes
-        training = dict(plain)
+        training, counted = dict(plain), dict(exact)
+        if params.transfer_budget is not None:
+            both = way(up=params.cloud)
+            training["transfer"], counted["transfer"] = both.resource(params.transfer_budget), both.seconds
         if params.training_budget is not None:
-            training["training"] = _within(costs.train_flops, params.training_budget * speed / (how.epochs * samples))
+            counted["training"] = partial(_training_flops, full, selecting)
         accumulate = 1
         while True:
-            batch = how.but(accumulate=accumulate).largest_batch
+            cut = how.but(accumulate=accumulate)
+            batch = cut.largest_batch
             training["memory"] = Resource(*_parts(costs.training_bytes(batch)), room)
-            training_bytes = partial(_training_bytes, full, selecting, batch, how.optimizer)
+            counted["memory"] = partial(_training_bytes, full, selecting, batch, how.optimizer)
+            if params.training_budget is not None:
+                training["training"] = _within(costs.train_flops, flops_in_time(device, params, cut, samples))
             try:
-                return Choice(derive_exactly(value, training, exact | {"memory": training_bytes}), accumulate)
+                return Choice(derive_exactly(value, training, counted), accumulate)
             except DoesNotFit as error:
-                if error.resource != "memory" or accumulate >= how.batch_size:
+                if "memory" not in error.missed or accumulate >= how.batch_size:
                     break
                 accumulate = min(2 * accumulate, how.batch_size)
+    if params.transfer_budget is not None:
+        down = way(up=False)
+        plain["transfer"], exact["transfer"] = down.resource(params.transfer_budget), down.seconds
     return Choice(derive_exactly(value, plain, exact), 0)
+
+
+def flops_in_time(device: Device, params: ECLMParams, how: Training, samples: int) -> float:
+    """FLOPs a sample that fit into ``training_budget`` at the present speed, after the overhead of the steps."""
+    if params.training_budget is None:
+        return math.inf
+    overhead_s = device.hardware.step_overhead_s * steps(samples, how.batch_size, how.epochs, how.accumulate)
+    return (params.training_budget - overhead_s) * device.compute_flops_per_s / (how.epochs * samples)
+
+
+def sent_down(full: Architecture, held: Held, here: Held, *, shared_here: bool) -> tuple[TensorSpec, ...]:
+    """The tensors of a sub-model that travel to a device which has modules ``here``, and perhaps the shared parts."""
+    return parts.tensors_of(full, parts.missing(held, here), shared=not shared_here, selector=False)
+
+
+def sent_up(full: Architecture, params: ECLMParams, held: Held) -> tuple[TensorSpec, ...]:
+    """The tensors of a trained sub-model that travel to the cloud."""
+    return parts.tensors_of(full, held, shared=params.shared == "average", selector=params.selector == "average")
 
 
 def smaller(full: Architecture, params: ECLMParams, importance: Importance, held: Held) -> list[Held]:
@@ -148,22 +175,42 @@ def _serving(device: Device, params: ECLMParams, costs: ModuleCosts) -> dict[str
     return memory | {"serving": _within(costs.forward_flops, params.latency_budget * device.compute_flops_per_s)}
 
 
-def _transfer(
-    device: Device, params: ECLMParams, costs: ModuleCosts, here: Held, shared_here: bool
-) -> dict[str, Resource]:
-    """Seconds down, for what is not here in this version, and up again, for everything that is trained."""
-    if params.transfer_budget is None:
-        return {}
-    down, up = device.downlink_bytes_per_s, device.uplink_bytes_per_s
-    per_byte_down = 1 / down if down > 0 else 1e9
-    per_byte_up = (1 / up if up > 0 else 1e9) if params.local_training and params.cloud else 0.0
-    size = costs.wire_bytes
-    always = size.always * ((0.0 if shared_here else per_byte_down) + per_byte_up)
-    modules = tuple(
-        layer * (np.where(np.isin(np.arange(len(layer)), mine), 0.0, per_byte_down) + per_byte_up)
-        for layer, mine in zip(size.modules, here, strict=True)
-    )
-    return {"transfer": Resource(always, modules, params.transfer_budget)}
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A sub-model's way down, for what is not here in this version, and perhaps up again, for what was trained."""
+
+    world: World
+    device: Device
+    params: ECLMParams
+    full: Architecture
+    here: Held
+    shared_here: bool
+    up: bool
+
+    def seconds(self, held: Held) -> float:
+        """How long a sub-model is on its way."""
+        down_bytes = self.world.tensor_bytes(sent_down(self.full, held, self.here, shared_here=self.shared_here))
+        down_s = self.device.latency_s + down_bytes * _per_byte(self.device.downlink_bytes_per_s)
+        if not self.up:
+            return down_s
+        up_bytes = self.world.tensor_bytes(sent_up(self.full, self.params, held))
+        return down_s + self.device.latency_s + up_bytes * _per_byte(self.device.uplink_bytes_per_s)
+
+    def resource(self, budget_s: float) -> Resource:
+        """The same, summed over modules; a file's header grows with its tensors, which only ``seconds`` counts."""
+        down, up = _per_byte(self.device.downlink_bytes_per_s), 0.0
+        if self.up:
+            up = _per_byte(self.device.uplink_bytes_per_s)
+        size = wire_bytes(self.full, self.world.environment.scenario.training.codec)
+        modules = tuple(
+            layer * (np.where(np.isin(np.arange(len(layer)), mine), 0.0, down) + up)
+            for layer, mine in zip(size, self.here, strict=True)
+        )
+        return Resource(self.seconds(nothing_of(self.full)), modules, budget_s)
+
+
+def _per_byte(bytes_per_s: float) -> float:
+    return 1 / bytes_per_s if bytes_per_s > 0 else 1e9
 
 
 def _whole(costs: Additive, share: float) -> Resource:
@@ -180,6 +227,10 @@ def _parts(costs: Additive) -> tuple[float, tuple[Array, ...]]:
 
 def _serving_bytes(full: Architecture, selecting: Selecting, held: Held) -> float:
     return models.cost(with_held(full, held, selecting)).inference_memory_bytes
+
+
+def _training_flops(full: Architecture, selecting: Selecting, held: Held) -> float:
+    return models.cost(with_held(full, held, selecting)).train_flops_per_sample
 
 
 def _training_bytes(full: Architecture, selecting: Selecting, batch: int, optimizer: str, held: Held) -> float:

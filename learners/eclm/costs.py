@@ -33,9 +33,6 @@ class ModuleCosts:
     ----------
     parameters
         Numbers, those of the selector not among them.
-    wire_bytes
-        32-bit weights that travel: the selector only where devices train it. Every sub-model is charged the header of
-        a file with everything.
     forward_flops, train_flops
         Per sample.
     inference_bytes
@@ -45,7 +42,6 @@ class ModuleCosts:
     """
 
     parameters: Additive
-    wire_bytes: Additive
     forward_flops: Additive
     train_flops: Additive
     inference_bytes: Additive
@@ -98,8 +94,10 @@ def module_costs(architecture: Architecture, optimizer: str, selecting: Selectin
 
     least = counted(lean)
     bypass = [counted(changed(layer, (0, 1))) - least for layer in range(len(count))]
+    # A layer's only shrunk module is what it has beside the bypass.
     shrunk = [
-        counted(changed(layer, (1, 2))) - least if n > 2 else np.zeros_like(least) for layer, n in enumerate(count)
+        counted(changed(layer, (1, 2))) - least if n > 2 else least + bypass[layer] - counted(changed(layer, (0,)))
+        for layer, n in enumerate(count)
     ]
     always = least - sum(shrunk)
     tables = [
@@ -112,16 +110,16 @@ def module_costs(architecture: Architecture, optimizer: str, selecting: Selectin
         )
         for row in range(len(least))
     ]
-    sizes = module_sizes(architecture)
-    numbers = sum(spec.size_bytes for spec in models.layout(architecture))
-    header = models.weight_bytes(architecture) - numbers
-    wire = Additive(
-        float(sizes.shared_bytes + header + (sizes.selector_bytes if selecting == "trained" else 0)),
-        tuple(
-            np.array([sizes.bypass_bytes[layer]] + [sizes.shrunk_bytes[layer]] * (n - 1), dtype=np.float64)
-            for layer, n in enumerate(count)
-        ),
-    )
     if selecting == "trained":
         tables[0] = module_costs(architecture, optimizer, "frozen").parameters
-    return ModuleCosts(tables[0], wire, *tables[1:])
+    return ModuleCosts(*tables)
+
+
+@lru_cache(maxsize=64)
+def wire_bytes(architecture: Architecture, codec: str) -> tuple[Array, ...]:
+    """What each module of each layer takes on the wire, as a codec packs its numbers. (module,)"""
+    sizes = module_sizes(architecture, codec)
+    return tuple(
+        np.array([sizes.bypass_bytes[layer]] + [sizes.shrunk_bytes[layer]] * (n - 1), dtype=np.float64)
+        for layer, n in enumerate(modules_per_layer(architecture))
+    )

@@ -20,15 +20,32 @@ _TIGHTER = 0.97
 
 
 class DoesNotFit(Exception):
-    """Not even the cheapest sub-model fits into a device's budgets."""
+    """No sub-model fits into a device's budgets.
 
-    def __init__(self, resource: str, needed: float, budget: float) -> None:
-        super().__init__(resource, needed, budget)
+    Attributes
+    ----------
+    resource, needed, budget
+        A budget that the cheapest sub-model exceeds, what that needs, and the budget.
+    together
+        Budgets that each could be met, but not together; empty where one alone is too small.
+    """
+
+    def __init__(self, resource: str, needed: float, budget: float, together: tuple[str, ...] = ()) -> None:
+        super().__init__(resource, needed, budget, together)
         self.resource = resource
         self.needed = needed
         self.budget = budget
+        self.together = together
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """The budgets that it is about."""
+        return self.together or (self.resource,)
 
     def __str__(self) -> str:
+        if self.together:
+            *others, last = self.together
+            return f"no sub-model fits: the budgets of {', '.join(others)} and {last} cannot be met together"
         return (
             f"no sub-model fits: the cheapest needs {self.needed:.4g} of {self.resource}, "
             f"the budget is {self.budget:.4g}"
@@ -79,8 +96,12 @@ def derive(importance: Sequence[Array], resources: Mapping[str, Resource]) -> He
     Raises
     ------
     DoesNotFit
-        No choice of one module a layer fits into all budgets; tells the budget that is missed by the most.
+        No choice of one module a layer fits into all budgets; tells the budget that is missed by the most, or which
+        ones cannot be met together.
     """
+    if any(resource.least > resource.budget for resource in resources.values()):
+        name, resource, needed = _worst(resources)
+        raise DoesNotFit(name, needed, resource.budget)
     layers = [len(layer) for layer in importance]
     value = np.concatenate(list(importance))
     tops = [int(np.argmax(layer)) for layer in importance]
@@ -92,8 +113,8 @@ def derive(importance: Sequence[Array], resources: Mapping[str, Resource]) -> He
     chosen = _solved(value, layers, resources, np.zeros(len(value)))
     if chosen is not None:
         return chosen
-    name, resource, needed = _worst(layers, resources)
-    raise DoesNotFit(name, needed, resource.budget)
+    name, resource, needed = _worst(resources)
+    raise DoesNotFit(name, needed, resource.budget, _together(value, layers, resources))
 
 
 def derive_exactly(
@@ -120,7 +141,8 @@ def derive_exactly(
         try:
             held = derive(importance, tight)
         except DoesNotFit as error:
-            raise DoesNotFit(error.resource, error.needed, resources[error.resource].budget) from None
+            budget = resources[error.resource].budget
+            raise DoesNotFit(error.resource, error.needed, budget, error.together) from None
         taken = {name: count(held) for name, count in exact.items()}
         over = [name for name in taken if taken[name] > resources[name].budget]
         if not over:
@@ -181,7 +203,17 @@ def _greedy(value: Array, layers: Sequence[int], resources: Mapping[str, Resourc
     return _held(sorted(chosen), layers)
 
 
-def _worst(layers: Sequence[int], resources: Mapping[str, Resource]) -> tuple[str, Resource, float]:
+def _together(value: Array, layers: Sequence[int], resources: Mapping[str, Resource]) -> tuple[str, ...]:
+    """Few of some budgets that cannot be met together: leaving out any one of them would help."""
+    left = {name: resource for name, resource in resources.items() if np.isfinite(resource.budget)}
+    for name in list(left):
+        others = {other: resource for other, resource in left.items() if other != name}
+        if len(others) > 1 and _solved(value, layers, others, np.zeros(len(value))) is None:
+            left = others
+    return tuple(left)
+
+
+def _worst(resources: Mapping[str, Resource]) -> tuple[str, Resource, float]:
     """The budget that the cheapest sub-model misses by the most, in its own terms."""
     name = max(resources, key=lambda each: resources[each].least / max(resources[each].budget, 1e-300))
     return name, resources[name], resources[name].least

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 from simpy.events import Event as SimEvent
 
 from edgesim import (
+    Bundle,
     Device,
     Event,
     Handle,
@@ -24,6 +25,7 @@ from edgesim import (
 )
 from edgesim.models import Architecture
 
+from ..on_device import fitting_accumulation
 from . import budgets
 from .architectures import Held, everything, modules_per_layer, selector_alone, with_held
 from .derivation import DoesNotFit
@@ -89,6 +91,8 @@ class Site:
         What it may switch to: the sub-model that it works with and smaller ones out of it, the largest first.
     serves
         The modules that serve now.
+    accumulate
+        In how many parts at least it does each step of training, as derived with the sub-model; 0: it only serves.
     asked
         Whether it ever got a sub-model of its own.
     trained
@@ -109,6 +113,7 @@ class Site:
     scores: Handle | None = None
     levels: list[Level] = field(default_factory=list)
     serves: Held = ()
+    accumulate: int = 1
     asked: bool = False
     trained: bool = False
     busy: bool = False
@@ -153,11 +158,10 @@ class Fleet:
             return
         site.busy = True
         try:
-            accumulate = 1
             if self._params.cloud or not site.asked:
-                accumulate = yield from self._ask(site, samples)
-            if self._params.local_training and accumulate:
-                yield from self._train(site, samples, accumulate)
+                site.accumulate = yield from self._ask(site, samples)
+            if self._params.local_training and site.accumulate:
+                yield from self._train(site, samples)
         except VerbFailure:
             pass  # its row says what happened; the device goes on serving what it has
         finally:
@@ -165,7 +169,7 @@ class Fleet:
 
     def _ask(self, site: Site, samples: Samples) -> Generator[Event, Any, int]:
         """Get a sub-model for the device's present data and resources; in how many parts it trains a step, 0: never."""
-        from . import parts, work
+        from . import work
 
         world, device, params = self._world, site.device, self._params
         if site.selector != self._selector:
@@ -178,6 +182,7 @@ class Fleet:
         importance: Importance = self._drawn() if params.surrogate else scores.value()
         yield world.cloud.solve(params.solve_flops)
         cloud, versions, shared = self._cloud, dict(self._modules), self._shared
+        version, scorer = self._selector, self._scorer
         here = tuple(
             tuple(m for m in range(n) if site.modules.get((layer, m)) == versions.get((layer, m), 0))
             for layer, n in enumerate(count)
@@ -207,10 +212,14 @@ class Fleet:
             want=choice.held,
             target=target,
         )
-        travels = parts.tensors_of(
-            self._full, parts.missing(choice.held, here), shared=site.shared != shared, selector=False
-        )
-        patch: Patch = yield device.download(Patch(sub_model, travels))
+        travels = budgets.sent_down(self._full, choice.held, here, shared_here=site.shared == shared)
+        patch = Patch(sub_model, travels)
+        if site.selector == version:
+            patch = yield device.download(patch)
+        else:  # what was merged since it scored is routed by a newer selector
+            bundle = yield device.download(Bundle((scorer, patch)))
+            site.scorer, patch = bundle.parts
+            site.selector = version
         site.modules |= {
             (layer, module): versions.get((layer, module), 0)
             for layer, mine in enumerate(choice.held)
@@ -224,11 +233,15 @@ class Fleet:
         yield from self._serve(site, model, choice.held, self._selection(site, choice.held))
         return choice.accumulate
 
-    def _train(self, site: Site, samples: Samples, accumulate: int) -> Generator[Event, Any, None]:
-        from . import parts
-
+    def _train(self, site: Site, samples: Samples) -> Generator[Event, Any, None]:
         device, params = site.device, self._params
         assert site.importance is not None
+        how = self._world.training
+        accumulate = max(site.accumulate, fitting_accumulation(device, site.model, how.batch_size))
+        how = how.but(epochs=params.epochs, accumulate=accumulate)
+        flops = models.cost(site.model.architecture).train_flops_per_sample
+        if flops > budgets.flops_in_time(device, params, how, len(samples)):
+            return  # slower, or with less memory, than when it asked
         trained: Model = yield device.train(site.model, samples, epochs=params.epochs, accumulate=accumulate)
         site.trained = True
         self._overwritten(site)
@@ -236,10 +249,7 @@ class Fleet:
         yield from self._serve(site, trained, site.held, selection)
         if not params.cloud:
             return
-        travels = parts.tensors_of(
-            self._full, site.held, shared=params.shared == "average", selector=params.selector == "average"
-        )
-        arrived: Patch = yield device.upload(Patch(trained, travels))
+        arrived: Patch = yield device.upload(Patch(trained, budgets.sent_up(self._full, params, site.held)))
         self._inbox.append(Update(arrived.model, site.held, site.importance, len(samples)))
         if self._arrived is not None:
             self._arrived.succeed()
@@ -325,7 +335,7 @@ class Fleet:
 
         params, full = self._params, self._full
         numbers = sum(models.cost(update.model.architecture).parameters for update in updates)
-        self._cloud = yield self._world.cloud.derive(
+        merged: Model = yield self._world.cloud.derive(
             [self._cloud, *(update.model for update in updates)],
             work.aggregate,
             full,
@@ -337,18 +347,19 @@ class Fleet:
             shared="average" if params.shared == "average" else "keep",
             statistics=params.statistics,
             selector=params.selector,
-            mixing=params.mixing if params.aggregation == "arrival" else 1.0,
+            mixing=params.mixing if params.aggregation == "arrival" else None,
         )
+        if params.selector == "average":
+            alone = selector_alone(full)
+            self._scorer = yield self._world.cloud.derive([merged], work.take_selector, alone, selector=alone)
+            self._selector += 1
+        self._cloud = merged
         for update in updates:
             for layer, mine in enumerate(update.held):
                 for module in mine:
                     self._modules[layer, module] = self._modules.get((layer, module), 0) + 1
         if params.shared == "average":
             self._shared += 1
-        if params.selector == "average":
-            alone = selector_alone(full)
-            self._scorer = yield self._world.cloud.derive([self._cloud], work.take_selector, alone, selector=alone)
-            self._selector += 1
 
     def _selection(self, site: Site, held: Held) -> Selection:
         return Selection(modules_per_layer(self._full), held, site.scores)

@@ -65,7 +65,11 @@ class ECLMParams(TrainingParams):
         "round", description="Merge the updates of a round together, or each as it comes."
     )
     mixing: float = Field(
-        0.5, gt=0, le=1, description="With `arrival`: how far the cloud's modules move to an update's."
+        0.5,
+        gt=0,
+        le=1,
+        description="With `arrival`: how far the cloud's shared parts move to an update's; modules less, where they "
+        "matter less to the device than an even share.",
     )
 
     # Sub-models

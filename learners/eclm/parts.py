@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from edgesim.models import Architecture, State, TensorSpec, build, layout
+from edgesim.models import CODECS, Architecture, State, TensorSpec, build, layout
 
 from .architectures import Held
 from .layers import BYPASS, Slot
@@ -150,7 +150,7 @@ def tensors_of(architecture: Architecture, modules: Held, *, shared: bool, selec
 
 @dataclass(frozen=True, slots=True)
 class ModuleSizes:
-    """Numbers that modules and shared parts hold, in bytes of memory.
+    """Numbers that modules and shared parts hold, in bytes.
 
     Attributes
     ----------
@@ -166,8 +166,11 @@ class ModuleSizes:
     shrunk_bytes: tuple[int, ...]
 
 
-def module_sizes(architecture: Architecture) -> ModuleSizes:
-    """What the parts of a modular network with all modules weigh; a module's entry in the list of the held included."""
+def module_sizes(architecture: Architecture, codec: str = "fp32") -> ModuleSizes:
+    """What the parts of a modular network with all modules weigh; a module's entry in the list of the held included.
+
+    ``codec`` packs the numbers (see ``edgesim.models.payload_bytes``).
+    """
     of_modules = places(architecture)
     layers = len(held_names(architecture))
     shared, selector, bypass, shrunk = 0, 0, [8] * layers, [8] * layers
@@ -175,15 +178,16 @@ def module_sizes(architecture: Architecture) -> ModuleSizes:
         place = of_modules.get(spec.name)
         if spec.name.startswith(_NOISE) or spec.name in held_names(architecture):
             continue
+        size_bytes = sum(part.size_bytes for part in CODECS[codec](spec))
         if place is None and spec.name.startswith(SELECTOR):
-            selector += spec.size_bytes
+            selector += size_bytes
         elif place is None:
-            shared += spec.size_bytes
+            shared += size_bytes
         elif place.slot is None:
-            bypass[place.layer] += spec.size_bytes
+            bypass[place.layer] += size_bytes
         else:
             modules = spec.shape[place.slot.dim] // place.slot.width
-            shrunk[place.layer] += spec.size_bytes // modules
+            shrunk[place.layer] += size_bytes // modules
     return ModuleSizes(shared, selector, tuple(bypass), tuple(shrunk))
 
 

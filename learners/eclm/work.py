@@ -260,7 +260,7 @@ def aggregate(
     shared: Literal["average", "keep"],
     statistics: Literal["average", "keep"],
     selector: Literal["average", "keep"],
-    mixing: float,
+    mixing: float | None,
 ) -> State:
     """Give the cloud's network what sub-models have learned; see ``aggregation.aggregate``."""
     return aggregation.aggregate(
