@@ -115,10 +115,13 @@ def loaded(root: Path, name: str, cell: Cell, full: bool) -> dict[str, analysis.
 def finished_runs(folder: Path) -> dict[Path, Mapping[str, Any]]:
     """The run folders below a folder that are done, and their manifests."""
     found = {}
-    for file in sorted(folder.rglob("manifest.json")):
-        manifest: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if manifest.get("status") == "done":
-            found[file.parent] = manifest
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        if "manifest.json" in files:
+            folders.clear()  # what is in a run folder may go while it is looked at
+            manifest: Mapping[str, Any] = json.loads(Path(path, "manifest.json").read_text(encoding="utf-8"))
+            if manifest.get("status") == "done":
+                found[Path(path)] = manifest
     return found
 
 
