@@ -1,5 +1,6 @@
 """Reading data: every source becomes the same kind of data set, and what is missing is said."""
 
+import contextlib
 import os
 import pickle
 import struct
@@ -222,6 +223,22 @@ def test_text_or_gappy_labels_are_refused_unless_they_may_be_renamed(tmp_path):
 def test_arrays_that_do_not_fit_are_told_apart(tmp_path, arrays, options, message):
     with pytest.raises(UserError, match=message):
         load_dataset("npz", path=npz(tmp_path, **arrays), **options)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_damaged_npz_is_told_by_name(tmp_path, compressed):
+    path = tmp_path / "damaged.npz"
+    x = np.random.default_rng(0).random((100, 5))
+    (np.savez_compressed if compressed else np.savez)(path, x=x, y=np.arange(100) % 2)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(UserError):  # some bytes nobody reads
+            load_dataset("npz", path=path)
+    for length in range(0, len(whole), 397):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"damaged\.npz cannot be read"):
+            load_dataset("npz", path=path)
 
 
 def test_floats_get_the_range_that_is_given(tmp_path):

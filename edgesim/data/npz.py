@@ -53,13 +53,15 @@ def load_npz(
     if not file.is_file():
         raise UserError(f"data source npz: no file {file}")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             names = set(archive.files)
             stored_x, is_test = _joined(archive, names, x, file)
             stored_y, y_test = _joined(archive, names, y, file)
             groups = _joined(archive, names, group, file)[0] if group is not None else None
             class_names_found = _names(archive, names, class_names, file)
-    except (ValueError, OSError, AttributeError) as error:  # a damaged archive, pickled objects, a plain .npy
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive, pickled objects, a plain .npy: NumPy raises nearly anything
         raise UserError(f"data source npz: {file} cannot be read: {error}") from error
     if (is_test is None) != (y_test is None) or len(stored_x) != len(stored_y):
         raise UserError(
