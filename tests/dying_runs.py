@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -49,6 +50,11 @@ class Mortal:
         patch.setattr(Journal, "tick", tick)
         if at is not None:
             patch.setattr(Journal, "close", lambda journal, live: journal._files.close())
+
+
+def interruptible() -> None:
+    """For ``preexec_fn``: a process heeds Ctrl-C even if its parent was started in the background, and does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(process: subprocess.Popen[Any], happened: Callable[[], object]) -> None:

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from dying_runs import interruptible
+
 import analysis
 from edgesim.tables import read_tables
 from edgesim.testing import tiny_scenario
@@ -22,7 +24,8 @@ edgesim.run(tiny_scenario(horizon="10 h", learners={"on_device": {"trigger": {"e
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """Start a run that takes minutes, and wait until it has written something."""
     assert tiny_scenario().horizon < 36_000
-    process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", RUN, str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=interruptible)
     deadline = time.monotonic() + 60
     while not list(folder.glob("parts/*/0*/accuracy.arrow")):
         assert process.poll() is None, "the run ended before it could be killed"

@@ -21,6 +21,7 @@ from dying_runs import (
     Mortal,
     Whole,
     die,
+    interruptible,
     manifest,
     run_all,
     run_whole,
@@ -388,7 +389,7 @@ def test_ctrl_c_while_a_run_goes_on_stops_it_and_it_goes_on_again(tmp_path: Path
     process.wait()
     before = set(folder.glob("journal/frontier-*"))
     command = [sys.executable, "-m", "edgesim.cli", "run", "--quiet", "--resume", str(folder)]
-    again = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    again = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible)
     wait_until(again, lambda: set(folder.glob("journal/frontier-*")) - before)  # it has computed something of its own
     os.kill(again.pid, signal.SIGINT)
     _, told = again.communicate(timeout=PATIENCE_S)
@@ -424,7 +425,8 @@ def test_ctrl_c_stops_cleanly_and_tells_how_to_go_on(tmp_path: Path) -> None:
     assert edgesim_new.exit_code == 0
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "edgesim.cli", "run", str(tmp_path / "shop.yaml"), "--out", str(folder)]
-    process = subprocess.Popen([*command, "--seeds", "0-50"], stderr=subprocess.PIPE, text=True)
+    command += ["--seeds", "0-50"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible)
     wait_until(process, lambda: list(folder.glob("parts/*/0*/accuracy.arrow")))
     os.kill(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=PATIENCE_S)

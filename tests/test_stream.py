@@ -110,10 +110,10 @@ def play(history: tuple, reads: list[float]) -> DataStream:
 def test_what_arrives_does_not_depend_on_who_reads_it_when(history, reads):
     quiet, busy = play(history, []), play(history, reads)
     for ask in (
-        lambda s: s.samples(100),
-        lambda s: s.unlabelled(100),
-        lambda s: s.samples(100, since_s=40.0),
-        lambda s: s.samples(100, labelled=False),
+        lambda s: s.samples(100.0),
+        lambda s: s.unlabelled(100.0),
+        lambda s: s.samples(100.0, since_s=40.0),
+        lambda s: s.samples(100.0, labelled=False),
         lambda s: s.labelled_between(10.0, 90.0),
     ):
         one, other = ask(quiet), ask(busy)
