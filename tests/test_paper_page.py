@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from paper_page import CELLS, Task, draw, keep, page, restore, same_run, tasks
 from paper_page.cells import loaded, scenario_of
 from paper_page.traffic import compare
 from paper_page.variants import sized
+from typer.main import get_command
 from written_runs import WrittenRun, WrittenWorld
 
+from edgesim.cli import app
 from edgesim.errors import UserError
 from edgesim.run_folder import identity
 from edgesim.simulation import load_scenario, prepare
@@ -241,6 +244,12 @@ def test_a_cells_tasks_are_its_scenarios_learners_at_each_seed() -> None:
     assert told[:2] == [("ecavg_mnist", "", "averaged_separate", seed) for seed in (0, 1)]
     assert told[-1] == ("eclm_ratio", "50 %", "eclm", 1)
     assert len(set(told)) == len({task.folder(Path()) for task in found}) == 2 * 5 + 2 * 4
+
+
+def test_a_tasks_command_has_options_that_there_are() -> None:
+    there = {option for parameter in get_command(app).commands["run"].params for option in parameter.opts}
+    for task in tasks(["eclm_har", "ecavg_cifar10_imagenet"], [0], full=False):
+        assert {word for word in shlex.split(task.command()) if word.startswith("--")} <= there
 
 
 def test_a_world_that_was_played_is_not_played_again(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Task:
         changes = self.overrides()
         sets = " ".join(f"--set {json.dumps(override)}" for override in changes)
         file = f"scenarios/papers/{scenario_of(self.cell).name}"
-        told = f"edgesim run {file} --seeds {self.seed} --learners {self.learner} {sets}".rstrip()
+        told = f"edgesim run {file} --seeds {self.seed} --learner {self.learner} {sets}".rstrip()
         is_code = any(change.startswith("model=") and f"{MODELS}:" in change for change in changes)
         return f"PYTHONPATH=benchmarks {told} --allow-code" if is_code else told
 
