@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import DiskFull, RunningElsewhere, UserError
+from .interrupts import interruptible
 from .models import SavedWeights
 from .stopwatch import Stopwatch
 
@@ -150,7 +151,8 @@ class RunFolder:
         self.watch.reset()
         began = time.monotonic()
         try:
-            yield
+            with interruptible():
+                yield
         except KeyboardInterrupt:
             self._end("interrupted", began)
             raise
