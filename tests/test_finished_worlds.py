@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,21 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return found
 
 
-def died_in_the_last_world(folder: Path, whole: Whole) -> Path:
-    die(folder, whole.ticks - 8)
+@pytest.fixture(scope="module")
+def dead(tmp_path_factory: pytest.TempPathFactory, whole: Whole) -> Path:
+    """The folder of a run that died in its last world."""
+    folder = tmp_path_factory.mktemp("dead") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        sync_all_the_time(patch)
+        die(folder, whole.ticks - 8)
     assert len(manifest(folder)["worlds"]) == len(WORLDS) - 1
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, dead: Path) -> Path:
+    """A copy of it, to go on in."""
+    return Path(shutil.copytree(dead, tmp_path / "run"))
 
 
 def sealed(folder: Path) -> list[Path]:
@@ -75,10 +87,7 @@ def sealed(folder: Path) -> list[Path]:
 # Kept
 
 
-def test_only_the_world_that_was_not_over_is_played(
-    tmp_path: Path, whole: Whole, played: list[tuple[str, int]]
-) -> None:
-    folder = died_in_the_last_world(tmp_path / "run", whole)
+def test_only_the_world_that_was_not_over_is_played(folder: Path, whole: Whole, played: list[tuple[str, int]]) -> None:
     rows = len(read_table(folder, "accuracy"))
     played.clear()
     resume(folder)
@@ -90,15 +99,13 @@ def test_only_the_world_that_was_not_over_is_played(
     assert rows > 0
 
 
-def test_a_run_that_goes_on_tells_as_many_jobs_as_one_that_was_left_alone(tmp_path: Path, whole: Whole) -> None:
-    folder = died_in_the_last_world(tmp_path / "run", whole)
+def test_a_run_that_goes_on_tells_as_many_jobs_as_one_that_was_left_alone(folder: Path, tmp_path: Path) -> None:
     resume(folder)
     alone = run(scenario(), seeds=SEEDS, out=tmp_path / "alone")
     assert manifest(folder)["jobs"] == manifest(alone)["jobs"]
 
 
-def test_while_a_run_goes_on_what_was_finished_can_be_read(tmp_path: Path, whole: Whole) -> None:
-    folder = died_in_the_last_world(tmp_path / "run", whole)
+def test_while_a_run_goes_on_what_was_finished_can_be_read(folder: Path) -> None:
     seen: list[set[tuple[str, int]]] = []
 
     def look(report: Progress) -> None:
@@ -163,9 +170,8 @@ def test_what_learners_share_is_found_in_the_journal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["no seal", "half a seal", "another seal", "a bit", "a part less", "a part more"])
 def test_a_finished_world_that_is_not_whole_is_played_again(
-    damage: str, tmp_path: Path, whole: Whole, played: list[tuple[str, int]]
+    damage: str, folder: Path, whole: Whole, played: list[tuple[str, int]]
 ) -> None:
-    folder = died_in_the_last_world(tmp_path / "run", whole)
     first, second, *_ = sealed(folder)
     part = min(first.glob("0*/*.arrow"))
     match damage:
@@ -224,10 +230,7 @@ def test_worlds_that_were_played_with_other_code_are_played_again(
 # What is shown
 
 
-def test_the_command_tells_how_many_simulations_were_finished_before(
-    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = died_in_the_last_world(tmp_path / "run", whole)
+def test_the_command_tells_how_many_simulations_were_finished_before(folder: Path) -> None:
     outcome = CliRunner().invoke(app, ["run", "--resume", str(folder)])
     assert outcome.exit_code == 0, outcome.output
     assert "3 of 4 simulations were finished before" in outcome.output
@@ -235,9 +238,8 @@ def test_the_command_tells_how_many_simulations_were_finished_before(
 
 
 def test_a_run_that_goes_on_can_be_watched_from_where_it_was(
-    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+    folder: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = died_in_the_last_world(tmp_path / "run", whole)
     monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
     monkeypatch.setenv("COLUMNS", "160")
     outcome = CliRunner().invoke(app, ["run", "--resume", str(folder), "--watch"])

@@ -301,11 +301,18 @@ def test_a_job_that_raises_is_named_and_what_was_computed_is_not_lost(
 # A real process
 
 
-RUN = """
+LONG: dict[str, Any] = {"horizon": "3 h", "learners": {"on_device": {"trigger": {"every": "20 s"}}}}
+"""Takes a second at least, once its first weights are in the journal."""
+
+OFTEN = """
 import sys, edgesim
+from edgesim.jobs import journal
 from edgesim.testing import tiny_scenario
-edgesim.run(tiny_scenario(horizon="10 h", learners={"on_device": {"trigger": {"every": "20 s"}}}), out=sys.argv[1])
+journal.SECONDS_PER_SYNC = 0.0  # as soon as it has anything
 """
+
+RUN = OFTEN + f"edgesim.run(tiny_scenario(**{LONG!r}), out=sys.argv[1], cache=False)"
+GO_ON = OFTEN + "from edgesim.cli import main; main()"
 
 
 FOLDER_FIRST = """
@@ -339,28 +346,29 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_a_process_killed_by_the_system_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The tables of the long run that nothing happened to."""
+    return tables(run(tiny_scenario(**LONG), out=tmp_path_factory.mktemp("long") / "run", cache=False))
+
+
+def test_a_process_killed_by_the_system_goes_on_where_it_was(tmp_path: Path, long_run: dict[str, bytes]) -> None:
     folder = tmp_path / "run"
     process = start(folder)
     process.kill()
     process.wait()
     assert manifest(folder)["status"] == "running"
     resume(folder)
-    reference = run(
-        tiny_scenario(horizon="10 h", learners={"on_device": {"trigger": {"every": "20 s"}}}),
-        out=tmp_path / "reference",
-    )
-    assert tables(folder) == tables(reference)
+    assert tables(folder) == long_run
 
 
-FAR = """
-import sys, edgesim
-from edgesim.jobs import journal
-from edgesim.testing import tiny_scenario
-journal.SECONDS_PER_SYNC = 0.0  # as soon as it has anything
+FAR = (
+    OFTEN
+    + """
 scenario = tiny_scenario(**eval(sys.argv[2]))
 edgesim.run(scenario, out=sys.argv[1], executor="processes", workers=2, cache=False)
 """
+)
 
 
 @pytest.mark.slow
@@ -382,13 +390,13 @@ def test_a_process_killed_while_its_workers_compute_goes_on_where_it_was(tmp_pat
     assert tables(folder) == tables(reference)
 
 
-def test_ctrl_c_while_a_run_goes_on_stops_it_and_it_goes_on_again(tmp_path: Path) -> None:
+def test_ctrl_c_while_a_run_goes_on_stops_it_and_it_goes_on_again(tmp_path: Path, long_run: dict[str, bytes]) -> None:
     folder = tmp_path / "run"
     process = start(folder)
     process.kill()
     process.wait()
     before = set(folder.glob("journal/frontier-*"))
-    command = [sys.executable, "-m", "edgesim.cli", "run", "--quiet", "--resume", str(folder)]
+    command = [sys.executable, "-c", GO_ON, "run", "--quiet", "--resume", str(folder)]
     again = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible)
     wait_until(again, lambda: set(folder.glob("journal/frontier-*")) - before)  # it has computed something of its own
     os.kill(again.pid, signal.SIGINT)
@@ -397,11 +405,7 @@ def test_ctrl_c_while_a_run_goes_on_stops_it_and_it_goes_on_again(tmp_path: Path
     assert f"`edgesim run --resume {folder}` goes on" in told.replace("\n", " ")
     assert (manifest(folder)["status"], manifest(folder)["resumed"]) == ("interrupted", 1)
     resume(folder)
-    reference = run(
-        tiny_scenario(horizon="10 h", learners={"on_device": {"trigger": {"every": "20 s"}}}),
-        out=tmp_path / "reference",
-    )
-    assert tables(folder) == tables(reference)
+    assert tables(folder) == long_run
 
 
 def test_ctrl_c_before_a_run_that_goes_on_has_begun_forgets_nothing(
