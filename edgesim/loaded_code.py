@@ -7,6 +7,7 @@ those of the packages that are named.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
@@ -51,8 +52,14 @@ def _top(name: str) -> str:
 @cache
 def is_installed(file: str) -> bool:
     """Whether a file is Python's own or of an installed package."""
-    folders = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(Path(file).is_relative_to(folder) for folder in folders)
+    return file.startswith(_installed_below())
+
+
+@cache
+def _installed_below() -> tuple[str, ...]:
+    """The folders of the interpreter and of installed packages, each with its separator at the end."""
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple(dict.fromkeys(os.path.join(sysconfig.get_path(kind), "") for kind in kinds))
 
 
 @cache

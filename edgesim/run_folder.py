@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -324,7 +325,9 @@ def _take_next(name: str) -> Path:
             return path
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions() -> Mapping[str, str]:
+    """Of the packages that a process has begun with."""
     found = {}
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
