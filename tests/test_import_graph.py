@@ -42,6 +42,7 @@ FLOORS = {
     "edgesim.seeds": 0,
     "edgesim.loaded_code": 0,
     "edgesim.stopwatch": 0,
+    "edgesim.interrupts": 0,
     "edgesim.errors": 0,
 }
 FACE = "edgesim"  # the package itself re-exports lazily; only learners and users import from it
