@@ -142,6 +142,18 @@ def test_a_device_gets_the_widest_network_that_it_can_train() -> None:
     assert sizes["far"].max() < sizes["near"].min()
 
 
+def test_the_overhead_of_steps_counts_to_the_time_of_training() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    fast = {"compute": "1 GFLOP/s", "count": 1}
+    slow_steps = {**far, **fast, "step_overhead": "5 s"}  # one step takes longer than there is
+    scenario = tiny_scenario(devices=[{**near, **fast}, slow_steps], horizon="7 min", drifts=[])
+    learner = HeteroFL(
+        HeteroFL.Params.model_validate({"period": "3 min", "rates": [1.0, 0.5], "epochs": 1, "training_budget": "4 s"})
+    )
+    sizes = run_tiny(learner, scenario)["deployments"].groupby("device")["size_bytes"].last()
+    assert sizes[sizes.index.str.startswith("far")].item() < sizes[sizes.index.str.startswith("near")].item()
+
+
 def test_widths_may_be_dealt_to_devices_in_turn() -> None:
     params = {"period": "3 min", "rates": [1.0, 0.5], "assignment": "dealt", "pretraining_rounds": 0}
     tables = run_tiny(HeteroFL(HeteroFL.Params.model_validate(params)), tiny_scenario(horizon="7 min", drifts=[]))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 from pydantic import Field, model_validator
 
 from edgesim import Device, Event, Method, Model, Offline, Verb, World, models
+from edgesim.jobs import steps
 from edgesim.models import Architecture
 from edgesim.scenario import PositiveSeconds, Ratio
 from edgesim.scenario.findings import wrong
@@ -171,13 +172,14 @@ class HeteroFL(Federated):
         how = world.training.but(epochs=self.params.epochs)
         rates = self._allowed(base)
         dealt = world.devices.index(device) % len(rates) if self.params.assignment == "dealt" else 0
+        samples, budget_s = len(device.samples()), self.params.training_budget
+        overhead_s = device.hardware.step_overhead_s * steps(samples, how.batch_size, how.epochs)
         for rate in rates[dealt:]:
             costs = models.cost(narrowed(base, rate))
             memory = costs.training_memory_bytes(how.largest_batch, how.optimizer)
-            flops = how.epochs * len(device.samples()) * costs.train_flops_per_sample
-            budget_s = self.params.training_budget
+            flops = how.epochs * samples * costs.train_flops_per_sample
             if memory + device.hardware.memory_overhead_bytes <= device.free_memory_bytes and (
-                budget_s is None or flops <= budget_s * device.compute_flops_per_s
+                budget_s is None or flops <= (budget_s - overhead_s) * device.compute_flops_per_s
             ):
                 return rate
         return rates[-1]
