@@ -284,7 +284,7 @@ def simulate(
         plane = _plane(folder, scenario, computing, placement, timing_only, kept, reporter)
     stage = Stage(folder, plane, writer, reporter, _packages(scenario, cast))
     dataset: Dataset | None = None
-    with _closing(plane) if own else contextlib.nullcontext(), patient_collector():
+    with _closing(plane) if own else contextlib.nullcontext(), patient_collector() as stage.may_thaw:
         for seed in seeds:
             left = {label: learner for label, learner in cast.items() if not stage.skip(label, seed)}
             if not left:

@@ -36,6 +36,11 @@ COLLECTOR = (100_000, 50, 10)
 (700, 10, 10) the collector took half the time of a large run to find nothing, at (20,000, 50, 10) a quarter."""
 
 
+MANY_DEVICES = 1000
+"""A world with as many is frozen itself. With fewer it is quickly looked through, and all that was there before a run
+need not be looked through with it when the world is over."""
+
+
 @dataclass(slots=True)
 class Stage:
     """Plays one world after the other, and tells how far it is.
@@ -44,6 +49,8 @@ class Stage:
     ----------
     own_packages
         Whose code is the learners' and the model's.
+    may_thaw
+        Nobody else has frozen what is there (see ``gc.freeze``).
     played
         Worlds so far, those left out not among them.
     """
@@ -53,6 +60,7 @@ class Stage:
     writer: TableWriter
     reporter: Reporter | None
     own_packages: tuple[str, ...] = ()
+    may_thaw: bool = False
     played: int = 0
 
     def skip(self, label: str, seed: int) -> bool:
@@ -89,7 +97,8 @@ class Stage:
                 start=learner.start,
             )
             now = tables.clock = lambda: world.now
-            with self.folder.watch.on("world"), _frozen():
+            large = self.may_thaw and len(world.devices) >= MANY_DEVICES
+            with self.folder.watch.on("world"), _frozen() if large else contextlib.nullcontext():
                 self._drive(world, learner, tables)
         except (EdgesimError, KeyboardInterrupt):
             _salvage(tables)
@@ -154,22 +163,26 @@ def _salvage(tables: WorldTables) -> None:
 
 
 @contextlib.contextmanager
-def patient_collector() -> Iterator[None]:
-    """Let Python look for cyclic garbage less often, as ``COLLECTOR`` says."""
-    before = gc.get_threshold()
+def patient_collector() -> Iterator[bool]:
+    """Let Python look for cyclic garbage less often, as ``COLLECTOR`` says, and only among what comes from now on.
+
+    Yields whether what is there now was frozen here; else it was by somebody else, who undoes it.
+    """
+    before, ours = gc.get_threshold(), not gc.get_freeze_count()
     gc.set_threshold(*COLLECTOR)
+    if ours:
+        gc.freeze()
     try:
-        yield
+        yield ours
     finally:
         gc.set_threshold(*before)
+        if ours:
+            gc.unfreeze()
 
 
 @contextlib.contextmanager
 def _frozen() -> Iterator[None]:
-    """Keep the collector from looking again and again at what is there now, and lives until the world is over."""
-    if gc.get_freeze_count():  # somebody else's to undo
-        yield
-        return
+    """Keep the collector from looking again and again at a world that is there now, and lives until it is over."""
     gc.freeze()
     try:
         yield
