@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,14 @@ def arrow_schema(name: str) -> pa.Schema:
 
     columns = TABLES[name].all_columns
     return pa.schema([pa.field(c.name, _type_of(c), nullable=c.nullable) for c in columns])
+
+
+def frame_schema(columns: Iterable[Column]) -> pa.Schema:
+    """The schema of columns as pandas has them: a count that may be missing is a float."""
+    import pyarrow as pa
+
+    floats = pa.float64()
+    return pa.schema([pa.field(c.name, floats if c.dtype == "count" and c.nullable else _type_of(c)) for c in columns])
 
 
 def _type_of(column: Column) -> pa.DataType:

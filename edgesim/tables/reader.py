@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .arrow import arrow_schema
+from .arrow import arrow_schema, frame_schema
 from .parts import part_tables, parts_folder
 from .schema import TABLES, Column
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-_PANDAS: dict[tuple[str, bool], Literal["str", "float64", "int64", "bool"]] = {
-    ("text", False): "str",
-    ("number", False): "float64",
-    ("number", True): "float64",
-    ("count", False): "int64",
-    ("count", True): "float64",
-    ("flag", False): "bool",
-}
 
 
 def read_manifest(run_dir: Path | str) -> dict[str, Any]:
@@ -68,8 +59,8 @@ def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = N
     for place, column in enumerate(wanted):
         if column.name not in rows.column_names:
             rows = rows.add_column(place, column.name, _never_written(folder, name, column, len(rows)))
-    frame: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
-    return frame.astype({c.name: _PANDAS[c.dtype, c.nullable] for c in wanted})
+    frame: pd.DataFrame = rows.cast(frame_schema(wanted), safe=False).to_pandas(split_blocks=True, self_destruct=True)
+    return frame
 
 
 def read_tables(run_dir: Path | str) -> dict[str, pd.DataFrame]:
