@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any
 
 from annotated_types import Gt
@@ -91,6 +92,7 @@ _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*(\S.*?)?\s*")
 _WITHOUT_SIGN = r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str, dimension: Dimension) -> float:
     """Read ``"20 Mbit/s"`` as a number of SI units.
 
@@ -157,6 +159,7 @@ def meant_unit(unit: str, dimension: Dimension) -> str:
     return did_you_mean(unit, dimension.units, f"units of {dimension}")
 
 
+@lru_cache(maxsize=4096)
 def format_quantity(value: float, dimension: Dimension) -> str:
     """Write SI units as text that :func:`parse` reads back to exactly ``value``.
 
