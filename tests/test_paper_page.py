@@ -298,13 +298,19 @@ def test_the_page_is_the_same_from_kept_runs(tmp_path: Path, monkeypatch: pytest
     assert archives == [kept / "small" / "pictures.tar.xz", kept / "small" / "sizes.tar.xz"]
     before = [archive.read_bytes() for archive in archives]
     assert [archive.read_bytes() for archive in keep(root, cells, kept)] == before
+    monkeypatch.setenv("EDGESIM_DATA", "/at/work")
     restored = list(restore(kept, elsewhere))
     assert len(restored) == 9 + 6
     assert elsewhere / run.relative_to(root) in restored
     assert page(elsewhere, cells) == page(root, cells)
     assert not (elsewhere / run.relative_to(root) / "journal").exists()
-    assert "${EDGESIM_DATA}/cifar10.npz" in (elsewhere / run.relative_to(root) / "scenario.yaml").read_text()
+    assert (elsewhere / run.relative_to(root) / "scenario.yaml").read_text() == "path: /at/work/cifar10.npz"
     assert list(restore(kept, elsewhere)) == []
+    assert [archive.read_bytes() for archive in keep(elsewhere, cells, kept)] == before
+    monkeypatch.delenv("EDGESIM_DATA")
+    assert len(list(restore(kept, tmp_path / "anywhere"))) == 9 + 6
+    scenario = tmp_path / "anywhere" / run.relative_to(root) / "scenario.yaml"
+    assert scenario.read_text() == "path: ${EDGESIM_DATA}/cifar10.npz"
     shutil.rmtree(root)
     assert list(keep(root, ["pictures"], kept)) == archives[:1]  # what was kept is not lost
     assert [archive.read_bytes() for archive in archives] == before

@@ -18,6 +18,9 @@ from .cells import DATA, finished_runs
 LEFT_OUT = ("journal", ".lock")
 """What of a run folder only going on with it needs."""
 
+_TEXT = (".json", ".yaml")
+_DATA = f"${{{DATA}}}".encode()
+
 
 def keep(root: Path, cells: Iterable[str], kept: Path) -> Iterator[Path]:
     """Write the finished runs below ``root`` into an archive for each form and cell; yield those written.
@@ -46,7 +49,11 @@ def keep(root: Path, cells: Iterable[str], kept: Path) -> Iterator[Path]:
 
 
 def restore(kept: Path, root: Path, cells: Iterable[str] | None = None) -> Iterator[Path]:
-    """Put kept runs of some cells, by default all, below ``root`` where they are missing; yield their folders."""
+    """Put kept runs of some cells, by default all, below ``root`` where they are missing; yield their folders.
+
+    Where the environment variable names the folder of the data, they have it as runs of this machine do, so that other
+    learners of a cell may be run beside them.
+    """
     wanted = None if cells is None else {_archive(kept, "", cell).name for cell in cells}
     for archive in sorted(kept.glob(f"*/{_archive(kept, '', '*').name}")):
         if wanted is not None and archive.name not in wanted:
@@ -56,7 +63,9 @@ def restore(kept: Path, root: Path, cells: Iterable[str] | None = None) -> Itera
             folders = {Path(member.name).parent for member in members if Path(member.name).name == "manifest.json"}
             missing = {folder for folder in folders if not (root / folder).exists()}
             packed.extractall(root, [m for m in members if missing & {*Path(m.name).parents}], filter="data")
-            yield from sorted(root / folder for folder in missing)
+            for folder in sorted(root / folder for folder in missing):
+                _bring_home(folder)
+                yield folder
 
 
 def _archive(kept: Path, form: str, cell: str) -> Path:
@@ -75,6 +84,14 @@ def _anywhere(file: Path) -> bytes:
         facts: dict[str, Any] = json.loads(content)
         facts.get("cache", {}).pop("folder", None)
         content = json.dumps(facts, indent=1).encode()
-    if file.suffix in (".json", ".yaml") and DATA in os.environ:
-        content = content.replace(os.environ[DATA].encode(), f"${{{DATA}}}".encode())
+    if file.suffix in _TEXT and DATA in os.environ:
+        content = content.replace(os.environ[DATA].encode(), _DATA)
     return content
+
+
+def _bring_home(run: Path) -> None:
+    """Write where this machine has the data into a run that was kept."""
+    if DATA in os.environ:
+        for file in run.iterdir():
+            if file.suffix in _TEXT:
+                file.write_bytes(file.read_bytes().replace(_DATA, os.environ[DATA].encode()))
