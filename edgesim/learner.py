@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import abc
 import importlib
+import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -132,8 +134,13 @@ class LearnerEntry:
 
 def discover() -> dict[str, LearnerEntry]:
     """The installed learners by name, without importing any of them."""
-    found = entry_points(group=ENTRY_POINTS)
-    return {point.name: LearnerEntry(point.name, point.value) for point in sorted(found, key=lambda point: point.name)}
+    return {name: LearnerEntry(name, source) for name, source in _entries(tuple(sys.path))}
+
+
+@cache
+def _entries(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Names and sources of what is installed below ``sys.path``, which takes a while to read."""
+    return tuple(sorted((point.name, point.value) for point in entry_points(group=ENTRY_POINTS)))
 
 
 def installed_params() -> Mapping[str, Callable[[], type[BaseModel]]]:
