@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgesim.errors import UserError
+from edgesim.simulation import run
 from edgesim.tables import (
     TABLES,
     Column,
@@ -22,6 +23,7 @@ from edgesim.tables import (
     read_tables,
     writer,
 )
+from edgesim.testing import tiny_scenario
 
 START = {"device": "a", "time_s": 0.0, "state": "online", "cause": "start"}
 
@@ -301,6 +303,15 @@ def test_some_columns_can_be_read_alone(tmp_path: Path) -> None:
         if not world_open:
             writer.close()
         assert list(read_table(tmp_path, "energy", ["seed", "online_s"]).columns) == ["seed", "online_s"]
+
+
+@pytest.mark.parametrize("columns", [None, ["seed"], ["time_s"]])
+def test_values_that_were_read_may_be_changed(columns: list[str] | None, tmp_path: Path) -> None:
+    folder = run(tiny_scenario(), learners=["no_adaptation"], out=tmp_path / "run")
+    frame = read_table(folder, "accuracy", columns)
+    for name in frame.columns:
+        frame.loc[0, name] = frame.loc[1, name]
+    assert frame.loc[0].equals(frame.loc[1])
 
 
 def test_deferred_columns_are_the_last_ones_and_may_be_missing() -> None:

@@ -59,7 +59,7 @@ def read_table(run_dir: Path | str, name: str, columns: Sequence[str] | None = N
     for place, column in enumerate(wanted):
         if column.name not in rows.column_names:
             rows = rows.add_column(place, column.name, _never_written(folder, name, column, len(rows)))
-    frame: pd.DataFrame = rows.cast(frame_schema(wanted), safe=False).to_pandas(split_blocks=True, self_destruct=True)
+    frame: pd.DataFrame = rows.cast(frame_schema(wanted), safe=False).to_pandas(self_destruct=True)
     return frame
 
 
