@@ -298,13 +298,13 @@ def test_the_page_is_the_same_from_kept_runs(tmp_path: Path, monkeypatch: pytest
     assert archives == [kept / "small" / "pictures.tar.xz", kept / "small" / "sizes.tar.xz"]
     before = [archive.read_bytes() for archive in archives]
     assert [archive.read_bytes() for archive in keep(root, cells, kept)] == before
-    monkeypatch.setenv("EDGESIM_DATA", "/at/work")
+    monkeypatch.setenv("EDGESIM_DATA", "/elsewhere")
     restored = list(restore(kept, elsewhere))
     assert len(restored) == 9 + 6
     assert elsewhere / run.relative_to(root) in restored
     assert page(elsewhere, cells) == page(root, cells)
     assert not (elsewhere / run.relative_to(root) / "journal").exists()
-    assert (elsewhere / run.relative_to(root) / "scenario.yaml").read_text() == "path: /at/work/cifar10.npz"
+    assert (elsewhere / run.relative_to(root) / "scenario.yaml").read_text() == "path: /elsewhere/cifar10.npz"
     assert list(restore(kept, elsewhere)) == []
     assert [archive.read_bytes() for archive in keep(elsewhere, cells, kept)] == before
     monkeypatch.delenv("EDGESIM_DATA")
