@@ -37,6 +37,9 @@ class ECLMParams(TrainingParams):
         None, ge=0, description="Passes of ability-enhancing fine-tuning; by default half as many; 0: without it."
     )
     enhancing_weight: float = Field(1.0, ge=0, description="Weight of the divergence from the targets.")
+    enhancing_learning_rate: float | None = Field(
+        None, gt=0, description="Step size of that fine-tuning; by default as in `pretrain`."
+    )
     tasks: Literal["classes", "groups"] | tuple[tuple[int, ...], ...] = Field(
         "classes",
         description="Sub-tasks: each class, each natural group of the data, or sets of classes.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,9 +123,8 @@ def _trained(offline: Offline, params: ECLMParams, cloud: Model) -> Model:
         kappa2=kappa2,
     )
     wanted = {"tasks": tasks, "of_samples": of_samples, "weight": params.enhancing_weight}
-    return offline.train(
-        cloud, replace(training, epochs=epochs), name="enhanced", method=Method(work.enhance, (plan,), wanted)
-    )
+    training = training.but(epochs=epochs, learning_rate=params.enhancing_learning_rate)
+    return offline.train(cloud, training, name="enhanced", method=Method(work.enhance, (plan,), wanted))
 
 
 def _tasks(offline: Offline, params: ECLMParams) -> tuple[list[int], bool]:
