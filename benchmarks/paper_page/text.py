@@ -27,9 +27,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def heading(name: str, cell: Cell, runs: Sequence[analysis.Run]) -> str:
-    """The heading of a cell's section, and which seeds it shows."""
+    """The heading of a cell's section, which seeds it shows, and what its runs took."""
     seeds = sorted({seed for run in runs for seed in run.seeds})
-    return f"## {cell['title']} (`{name}`)\n\nSeeds {', '.join(map(str, seeds))}."
+    spent_s = [float(manifest["wall_s"]) for run in runs for manifest in run.manifests]
+    told = f"{len(spent_s)} runs, {sum(spent_s) / 60:.0f} minutes in all"
+    return f"## {cell['title']} (`{name}`)\n\nSeeds {', '.join(map(str, seeds))}: {told}."
 
 
 def percent(found: Interval) -> str:
