@@ -135,6 +135,31 @@ def test_a_gradual_replacement_replaces_its_share_in_parts() -> None:
     assert found.loc[found["device"] == "near-0", "replaced_samples"].sum() == pytest.approx(0.5 * 40, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("buffer", "replace", "steps"), [(10, 0.5, 20), (10, 0.5, 10), (1, 1.0, 3), (40, 1.0, 4), (40, 0.3, 7)]
+)
+def test_the_steps_of_a_drift_replace_its_share_in_all_and_nothing_twice(
+    buffer: int, replace: float, steps: int
+) -> None:
+    drift = {
+        "name": "g",
+        "kind": "label",
+        "classes": [0, 1],
+        "at": "5 min",
+        "replace": replace,
+        "profile": {"gradual": {"over": "2 min", "steps": steps}},
+    }
+    data = {**DIGITS, "partition": {"kind": "iid", "samples": buffer}, "arrival": {"rate": "0 /s", "buffer": buffer}}
+    stream = changed(drift, data=data)
+    held = stream.samples(600.0)
+    whole = table(drift, data=data)
+    replaced = whole.loc[whole["device"] == "near-0", "replaced_samples"]
+    assert replaced.sum() == round(replace * buffer)
+    assert replaced.max() - replaced.min() <= 1
+    old = stream._timeline.records(stream._buffer.numbers()).phase == 0
+    assert (len(held), old.sum()) == (buffer, buffer - round(replace * buffer))
+
+
 # returning
 
 
@@ -216,6 +241,29 @@ def test_devices_that_drift_independently_do_so_at_times_of_their_own_in_one_coh
     again = [strike.time_s for strike in scheduled(drift, devices=[{**_near(), "count": 60}])]
     assert again == times.tolist()
     assert [s.time_s for s in scheduled(drift, devices=[{**_near(), "count": 60}], seed=1)] != again
+
+
+class Handed(Learner):
+    """The first device trains in the middle of a gradual drift; the second serves that model in the end."""
+
+    def run(self, world: World) -> Generator[Event, Any, None]:
+        first, second = world.devices[:2]
+        yield world.sleep(330.0)
+        model = yield first.train(world.initial)
+        yield first.upload(model)
+        yield world.sleep_to_multiple(600.0)
+        yield second.deploy((yield second.download(model)))
+
+
+@pytest.mark.parametrize("spread", [{}, {"correlated": False, "spread": "1 s"}])
+def test_a_model_knows_of_a_cohorts_drift_no_step_more_than_its_samples(spread: dict[str, Any]) -> None:
+    gradual = {**BLUR, "at": "5 min", "profile": {"gradual": {"over": "2 min", "steps": 3}}, **spread}
+    later = {"name": "later", "kind": "label", "classes": [2, 3], "at": "6 min"}
+    scenario = tiny_scenario(drifts=[gradual, later], devices=[{**_near(), "count": 3}])
+    found = run_tiny(Handed(None), scenario, timing_only=True)["deployments"]
+    (last,) = found[found["device"] == "near-1"].tail(1).to_dict("records")
+    assert last["informed_by"] == ""
+    assert last["cohort_informed_by"] == "fog/1.1/near-1"  # neither a later step nor the other drift
 
 
 def _near() -> dict[str, Any]:

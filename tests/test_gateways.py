@@ -208,3 +208,18 @@ def test_requests_served_in_the_cloud_wait_for_the_gateway_too() -> None:
     # Both latencies; 33 B up and 100 B down at the narrowest link: the gateway's, or the cloud's 1.25 MB/s.
     gateway_s = 2 * 0.75 + 33 / 800 + 100 / 2000 - 133 / 1.25e6
     assert serving["cam-0"] - serving["free-0"] == pytest.approx(gateway_s, rel=1e-9)
+
+
+def test_links_that_are_never_open_at_the_same_time_let_a_transfer_wait() -> None:
+    def script(self: Scripted, world: World) -> Generator[Event, Any, None]:
+        yield world.devices[0].upload(edgesim.Message(800))
+
+    open_first = {"steps": {"0 s": "8 kbit/s", "5 s": "0 bit/s"}, "repeat": "10 s"}
+    open_last = {
+        "steps": {"0 s": "0 bit/s", "5 s": "8 kbit/s", "10 s": "0 bit/s", "15 s": "9 kbit/s"},
+        "repeat": "20 s",
+    }
+    world = world_of([group("cam", "shop", uplink=open_first)], [shop(uplink=open_last)], horizon="5 min")
+    _, tables = scripted(script, world)
+    (sent,) = tables["transfers"].to_dict("records")
+    assert (sent["status"], sent["sent_bytes"]) == ("in_flight", 0.0)

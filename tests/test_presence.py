@@ -104,8 +104,10 @@ def test_a_device_is_there_while_every_part_says_so(
     assert there == (cause == "")
     told = list(changes)
     assert [time_s for time_s, _, _ in told] == sorted({time_s for time_s, _, _ in told})
-    states = [there, *[state for _, state, _ in told]]
+    states = [(there, cause), *[(state, "" if state else why) for _, state, why in told]]
     assert all(before != after for before, after in itertools.pairwise(states))
+    by_cause = dict(zip(["schedule", "other", "joins", "leaves"], parts, strict=True))
+    assert all(state or not there_at(by_cause[why], time_s) for time_s, state, why in told)
     for time_s in range(80):
         state = next((state for at_s, state, _ in reversed(told) if at_s <= time_s), there)
         assert state == all(there_at(part, float(time_s)) for part in parts)
@@ -139,3 +141,25 @@ def test_a_device_that_has_left_for_good_ends_the_search_for_its_next_change() -
     never = daily(Daily(low=0.0, high=0.0, redraw=1.0), 3, 1000.0)
     assert not never.there
     assert list(never.changes()) == []
+
+
+@pytest.mark.parametrize(
+    ("spans", "left_s", "told"),
+    [
+        ([(30.0, 50.0)], 40.0, [(30.0, False, "schedule"), (50.0, False, "leaves")]),
+        ([(30.0, 40.0)], 40.0, [(30.0, False, "schedule"), (40.0, False, "leaves")]),
+        ([(30.0, 50.0), (60.0, 70.0)], 40.0, [(30.0, False, "schedule"), (50.0, False, "leaves")]),
+    ],
+)
+def test_what_keeps_a_device_away_after_its_first_reason_has_ended_is_told(
+    spans: list[tuple[float, float]], left_s: float, told: list[tuple[float, bool, str]]
+) -> None:
+    there, cause, changes = together([absent(spans), leaving(left_s)], 100.0)
+    assert (there, cause) == (True, "")
+    assert list(changes) == told
+
+
+def test_of_two_reasons_to_be_away_at_first_the_one_that_lasts_is_told_in_the_end() -> None:
+    there, cause, changes = together([absent([(0.0, 20.0)]), joining(30.0)], 100.0)
+    assert (there, cause) == (False, "schedule")
+    assert list(changes) == [(20.0, False, "joins"), (30.0, True, "joins")]

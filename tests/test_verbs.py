@@ -121,6 +121,13 @@ def test_gather_ends_when_all_are_over_even_below_its_quorum() -> None:
     assert list(run(env, learner())) == ["a"]
 
 
+@pytest.mark.parametrize("deadline_s", [-1.0, float("nan")])
+def test_a_deadline_that_has_passed_is_refused(deadline_s: float) -> None:
+    env = Clock()
+    with pytest.raises(ValueError, match="a deadline is at least 0 s from now"):
+        Gather(env, [after(env, 1.0, "a")], deadline_s=deadline_s)
+
+
 def test_gathering_nothing_gives_nothing_at_once() -> None:
     env = Clock()
 

@@ -65,12 +65,20 @@ class Buffer:
             # assignment runs in order: of two numbers for one place the later one stays
             self._places[self._evictions(first_arrival + room, first_arrival + count)] = fresh[room:]
 
-    def rewrite(self, ratio: float, first: int, phase: int) -> int:
-        """Replace round-half-up(ratio x held) of the numbers by the numbers ``first`` on; returns how many."""
-        count = int(ratio * len(self._places) + 0.5)
+    def rewrite(self, ratio: float, first: int, phase: int, *, done: float = 0.0, since: int | None = None) -> int:
+        """Replace a share of the numbers by the numbers ``first`` on; returns how many.
+
+        These are round-half-up(``ratio`` x held), less what the share ``done`` came to in earlier steps, all of them
+        among the numbers below ``since``: those that were there before the first step.
+        """
+        held = len(self._places)
+        count = int(ratio * held + 0.5) - int(done * held + 0.5)
+        if count:
+            old = np.flatnonzero(self._places < (first if since is None else since))
+            count = min(count, len(old))
         if count:
             random = stream(self._seed, "rewritten places", self._device, phase)
-            chosen = random.choice(len(self._places), count, replace=False)
+            chosen = old[random.choice(len(old), count, replace=False)]
             places = self._places.copy()
             places[chosen] = np.arange(first, first + count)
             if self._oldest:

@@ -36,8 +36,11 @@ class Change:
         What samples taken from now on go through, after the transforms of the other drifts that hold; ``None``: no
         feature or concept drift.
     replace_ratio
-        The share of the samples held, labelled or not, that is rewritten at once (round half up) with samples of
-        the new distribution. They count as taken at this moment and are labelled at once: the papers' protocol.
+        The share of the samples held, labelled or not, that the drift has rewritten (round half up) with samples of
+        the new distribution once this step is done. They count as taken at this moment and are labelled at once: the
+        papers' protocol.
+    replaced_before
+        The share that its earlier steps had rewritten: these samples are left alone.
     name
         Whose change this is. It takes the place of an earlier one of the same drift and leaves others alone.
     occurrence
@@ -52,6 +55,7 @@ class Change:
     prior: Prior | PriorShift | None = None
     transform: Transform | None = None
     replace_ratio: float = 0.0
+    replaced_before: float = 0.0
     name: str = ""
     occurrence: int = 1
     share: float = 1.0
@@ -60,6 +64,8 @@ class Change:
     def __post_init__(self) -> None:
         if not 0 <= self.replace_ratio <= 1:
             raise UserError(f"drift: replace is a share from 0 to 1, found {self.replace_ratio:g}")
+        if not 0 <= self.replaced_before <= self.replace_ratio:
+            raise UserError(f"drift: of {self.replace_ratio:g} no {self.replaced_before:g} can be replaced before")
         if not 0 < self.share <= 1:
             raise UserError(f"drift: a share that it reaches lies above 0 and up to 1, found {self.share:g}")
         if self.undo and not (self.prior is None and self.transform is None):

@@ -73,6 +73,7 @@ class DataStream:
         "_latest",
         "_noise_seed",
         "_phases",
+        "_rewriting",
         "_tests",
         "_tests_of",
         "_time_s",
@@ -115,6 +116,7 @@ class DataStream:
         self._contents = Contents(pools, share, seed, device, self._timeline)
         self._phases = self._contents.phases
         self._time_s = 0.0
+        self._rewriting: dict[str, int] = {}  # the first number that each drift's present occurrence wrote
         self._latest: tuple[Int64Array, Samples] | None = None  # what `samples` gave, of which numbers
         self._tests: dict[Hashable, View] = {}
         self._tests_of: list[View] = []  # by phase
@@ -157,7 +159,11 @@ class DataStream:
             transform.check(self.dataset.kind, self.dataset.classes)
         self._advance(time_s)
         self._phases.append(fresh)
-        rewritten = self._buffer.rewrite(change.replace_ratio, self._timeline.numbers, number)
+        first = self._timeline.numbers
+        if change.replace_ratio and not change.replaced_before:
+            self._rewriting[change.name] = first
+        done, since = change.replaced_before, self._rewriting.get(change.name, first)
+        rewritten = self._buffer.rewrite(change.replace_ratio, first, number, done=done, since=since)
         self._timeline.begin_phase(number, time_s, rewritten)
         return rewritten
 

@@ -256,7 +256,7 @@ _TABLES = (
     ),
     Table(
         "availability",
-        "A row a change between online and offline, and a row a device at the start.",
+        "A row a change between online and offline or of what keeps a device away, and a row a device at the start.",
         (
             _text("device", "the device"),
             _number("time_s", "from when on"),

@@ -67,6 +67,7 @@ class Device:
         "_meter",
         "_online_s",
         "_radio",
+        "_scheduled_cause",
         "_sent",
         "_uplinks",
         "_waiting_for_drift",
@@ -106,6 +107,7 @@ class Device:
         self.serving = "device"
         self._away_cause = ""
         self._absent = 0  # reasons to be away, of those in _REASONS
+        self._scheduled_cause = ""  # of the scenario's schedule, the cause that it told last
         self._came_s = 0.0
         self._online_s = 0.0
         self._meter: EnergyMeter | None = None
@@ -338,14 +340,15 @@ class Device:
 
     def start_away(self, cause: str) -> None:
         """Be away at time 0; before anything else happens to it."""
-        self._absent |= _REASONS.get(cause, _SCHEDULED)
+        self._note(cause)
         self._away_cause = cause
         self.online = False
 
     def leave(self, cause: str) -> None:
-        """Go away: running jobs are killed, open transfers are cut."""
-        self._absent |= _REASONS.get(cause, _SCHEDULED)
+        """Go away: running jobs are killed, open transfers are cut. Away already, it has one reason more or another."""
+        self._note(cause)
         if self._away_cause:
+            self._tell_why()
             return
         self._world.serving_changed(self)
         self._away_cause = cause
@@ -364,7 +367,10 @@ class Device:
     def join(self, cause: str) -> None:
         """Come back, unless there is another reason to be away."""
         self._absent &= ~_REASONS.get(cause, _SCHEDULED)
-        if self._absent or not self._away_cause:
+        if not self._away_cause:
+            return
+        if self._absent:
+            self._tell_why()
             return
         self._world.serving_changed(self)
         self._away_cause = ""
@@ -380,6 +386,25 @@ class Device:
         if self._waiting_until_online is not None:
             self._waiting_until_online.succeed()
             self._waiting_until_online = None
+
+    def _note(self, cause: str) -> None:
+        reason = _REASONS.get(cause, _SCHEDULED)
+        self._absent |= reason
+        if reason == _SCHEDULED:
+            self._scheduled_cause = cause
+
+    def _tell_why(self) -> None:
+        """It is still away; where the reason told is none any more, tell the one that is."""
+        causes = [self._scheduled_cause] if self._absent & _SCHEDULED else []
+        causes += ["battery"] if self._absent & _EMPTY else []
+        if self._away_cause in causes:
+            return
+        self._away_cause = cause = causes[0]
+        if self._workshop is not None:
+            self._worker.away_cause = cause
+        if self._radio is not None:
+            self._radio.away_cause = cause
+        self._world.recorder.availability(self.name, "offline", cause)
 
     def close(self) -> None:
         """Record what is unfinished when the simulation ends."""

@@ -70,6 +70,15 @@ class Strike:
         """Whether adaptation latencies are measured from here."""
         return self.step == 1
 
+    def is_same_step(self, other: Strike) -> bool:
+        """Whether this is the same step of the same occurrence, on other devices: a drift may come spread over time."""
+        return (self.name, self.occurrence, self.step, self.undo) == (
+            other.name,
+            other.occurrence,
+            other.step,
+            other.undo,
+        )
+
     def episode_id(self, device: str) -> str:
         """Shared by the steps of this occurrence on one device."""
         return f"{self.cohort_id}/{device}"
@@ -119,7 +128,7 @@ def _steps(drift: DriftSpec, number: int, start_s: float, devices: Sequence[int]
                 kind=drift.kind,
                 detail=_detail(drift, reach, undo),
                 devices=devices,
-                change=partial(_change, drift, number, reach, count),
+                change=partial(_change, drift, number, reach, step, count),
                 undo=undo,
             )
 
@@ -144,7 +153,7 @@ def _targets(drift: DriftSpec, occurrence: int, scenario: Scenario, seed: int) -
     return [eligible[int(place)] for place in sorted(drawn)]
 
 
-def _change(drift: DriftSpec, occurrence: int, reach: float, steps: int, data: DataStream) -> Change:
+def _change(drift: DriftSpec, occurrence: int, reach: float, step: int, steps: int, data: DataStream) -> Change:
     """What a step does to one device's data; ``reach`` is how far the drift is there afterwards, 0 to 1."""
     from ..data import Change
 
@@ -159,7 +168,8 @@ def _change(drift: DriftSpec, occurrence: int, reach: float, steps: int, data: D
     return Change(
         prior=prior,
         transform=transform,
-        replace_ratio=drift.replace / steps,
+        replace_ratio=drift.replace * step / steps,
+        replaced_before=drift.replace * (step - 1) / steps,
         name=drift.name,
         occurrence=occurrence,
         share=1.0 if incremental or reach == 0 else reach,

@@ -48,7 +48,7 @@ class Part:
 
 
 Change = tuple[float, bool, str]
-"""When, whether the device is there from then on, and what caused it."""
+"""When, whether the device is there from then on, and what caused it; while it is away, also what keeps it away now."""
 
 
 def absent(spans: Spans, cause: str = "schedule") -> Part:
@@ -149,20 +149,27 @@ def _merged(parts: Sequence[Part], horizon_s: float) -> Iterator[Change]:
     upcoming = [(time_s, number) for number, times in enumerate(changes) if (time_s := next(times, None)) is not None]
     heapify(upcoming)
     there = all(states)
+    told = -1 if there else states.index(False)  # the part that is said to keep it away
     while upcoming and upcoming[0][0] < horizon_s:  # what has left for good may go on flickering underneath
         time_s = upcoming[0][0]
-        cause = ""
+        changed = []
         while upcoming and upcoming[0][0] == time_s:
             _, number = heappop(upcoming)
             states[number] = not states[number]
-            if states[number] != there:
-                cause = cause or parts[number].cause
+            changed.append(number)
             following_s = next(changes[number], None)
             if following_s is not None:
                 heappush(upcoming, (following_s, number))
-        if all(states) != there:
-            there = not there
-            yield time_s, there, cause
+        if all(states):
+            if not there:
+                there = True
+                yield time_s, True, next(parts[number].cause for number in changed if states[number])
+        elif there or states[told]:
+            before = "" if there else parts[told].cause
+            gone = [number for number in changed if not states[number]]
+            there, told = False, gone[0] if gone else states.index(False)
+            if parts[told].cause != before:
+                yield time_s, False, parts[told].cause
 
 
 class Comings:

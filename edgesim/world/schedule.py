@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop
+from heapq import heappop, heappush
 
 from simpy import Environment
 from simpy.events import Event, EventPriority
@@ -35,15 +35,22 @@ class Clock(Environment):
         self._now = time_s
 
 
+def wake_at(env: Environment, time_s: float, priority: EventPriority) -> Event:
+    """An event that happens at virtual time ``time_s`` (now, if that has passed) with an explicit priority."""
+    event = Event(env)
+    event._ok = True
+    event._value = None
+    # What Environment.schedule does, which takes a delay and would round the time twice.
+    heappush(env._queue, (max(time_s, env._now), priority, next(env._eid), event))
+    return event
+
+
 def call_at(env: Environment, time_s: float, priority: EventPriority, callback: Callable[[], None]) -> None:
     """Call ``callback()`` at virtual time ``time_s`` (now, if that has passed) with an explicit priority."""
 
     def fire(_: Event) -> None:
         callback()
 
-    event = Event(env)
+    event = wake_at(env, time_s, priority)
     assert event.callbacks is not None
     event.callbacks.append(fire)
-    event._ok = True
-    event._value = None
-    env.schedule(event, priority=priority, delay=max(0.0, time_s - env.now))

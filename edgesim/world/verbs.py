@@ -184,6 +184,8 @@ class Gather(Event, Generic[T]):
         super().__init__(env)
         if quorum is not None and quorum < 1:
             raise ValueError(f"a quorum is at least 1, not {quorum}")
+        if deadline_s is not None and not deadline_s >= 0:
+            raise ValueError(f"a deadline is at least 0 s from now, not {deadline_s}")
         self._verbs = tuple(verbs)
         self._quorum = quorum
         self._open = len(self._verbs)

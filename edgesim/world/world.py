@@ -31,7 +31,7 @@ from .presence import Comings, together
 from .prices import MOST, Prices
 from .priorities import ENVIRONMENT, LEARNER
 from .recorder import Recorder
-from .schedule import Clock, call_at
+from .schedule import Clock, call_at, wake_at
 from .serving import Serving
 from .verbs import Gather
 
@@ -95,8 +95,7 @@ class World:
         self._test_samples = environment.scenario.data.test_samples
         self._evaluation_kind: Kind | None = None  # of the architecture that was evaluated last
         self._evaluates = plane.computes and self._test_samples > 0
-        self._struck: dict[int, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
-        self._cohorts: dict[str, dict[str, int]] = {}  # cohort -> device -> its data phase from then on
+        self._struck: dict[str, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._detected: dict[int, str] = {}  # device -> the latest drift that an alarm was credited to
         self._informed: dict[
             tuple[int, str], tuple[object, bool]
@@ -141,11 +140,7 @@ class World:
         """Wait for ``duration_s`` seconds, at least 0; wakes after all that completes at that instant."""
         if duration_s < 0:
             raise ValueError(f"cannot sleep for {duration_s} s")
-        event = Event(self.env)
-        event._ok = True
-        event._value = None
-        self.env.schedule(event, priority=LEARNER, delay=duration_s)
-        return event
+        return wake_at(self.env, self.now + duration_s, LEARNER)
 
     def sleep_to_multiple(self, period_s: float, *, offset_s: float = 0.0) -> Event:
         """Wait for the next of the times ``offset_s + k * period_s``: rounds that are late skip, they do not shift."""
@@ -154,8 +149,8 @@ class World:
         number = math.floor((self.now - offset_s) / period_s) + 1
         due_s = offset_s + number * period_s
         if due_s <= self.now:  # the division rounded down
-            due_s += period_s
-        return self.sleep(due_s - self.now)
+            due_s = offset_s + (number + 1) * period_s
+        return wake_at(self.env, due_s, LEARNER)
 
     def gather(
         self, verbs: Iterable[Event], *, deadline_s: float | None = None, quorum: int | None = None
@@ -242,7 +237,7 @@ class World:
         """The observer's evaluation of what serves ``device`` on its data now: no time, no bytes, no energy."""
         computes = self._evaluates
         self._evaluate(device, cause, "current", device.data.test_view() if computes else None)
-        struck = self._struck.get(device.index)
+        struck = self._struck.get(device.name)
         if struck is None or not self._forgetting_views:
             return
         before = [phase - 1 for phase, strike in struck if strike.opens_episode and strike.kind != "replacement"]
@@ -253,7 +248,7 @@ class World:
         """Record what serves ``device`` from now on, and which of its drifts that model knows of."""
         model = device.model
         informed_by = cohort_informed_by = score_informed_by = ""
-        if device.index in self._struck:
+        if device.name in self._struck:
             informed_by = self._informed_by(device, model.lineage)
             cohort_informed_by = self._cohort_informed_by(device, model)
             score_informed_by = self._informed_by(device, model.scored)
@@ -274,7 +269,7 @@ class World:
         """
         opened = (
             strike
-            for first, strike in reversed(self._struck.get(device.index, ()))
+            for first, strike in reversed(self._struck.get(device.name, ()))
             if first <= phase and strike.opens_episode and strike.kind != "replacement"
         )
         latest = next(opened, None)
@@ -344,15 +339,12 @@ class World:
         device.meter.battery.start(device.online)
 
     def _strike(self, strike: Strike) -> None:
-        cohort = self._cohorts.setdefault(strike.cohort_id, {})
         for index in strike.devices:
             device = self.devices[index]
             self.serving_changed(device)
             replaced = device.data.change(self.env.now, strike.change(device.data))
             phase = device.data.phase
-            self._struck.setdefault(index, []).append((phase, strike))
-            if strike.opens_episode:
-                cohort[device.name] = phase
+            self._struck.setdefault(device.name, []).append((phase, strike))
             self.recorder.drift(strike, device.name, phase, replaced)
             if strike.kind == "replacement":
                 cause = "replacement"
@@ -363,30 +355,31 @@ class World:
 
     def _informed_by(self, device: Device, lineage: Lineage) -> str:
         known = lineage.phase_of(device.name)
-        for phase, strike in reversed(self._struck.get(device.index, ())):
+        for phase, strike in reversed(self._struck.get(device.name, ())):
             if phase <= known:
                 return strike.drift_id(device.name)
         return ""
 
     def _cohort_informed_by(self, device: Device, model: Model) -> str:
-        for _, strike in reversed(self._struck.get(device.index, ())):
-            if self._knows_cohort(model, strike.cohort_id):
+        for _, strike in reversed(self._struck.get(device.name, ())):
+            if any(self._reaches(part, strike) for part in model.lineage.maps()):
                 return strike.drift_id(device.name)
         return ""
 
-    def _knows_cohort(self, model: Model, cohort_id: str) -> bool:
-        return any(self._reaches(part, cohort_id) for part in model.lineage.maps())
-
-    def _reaches(self, phases: Mapping[str, int], cohort_id: str) -> bool:
-        """Whether one of the cohort's devices has a phase from its strike on; asked once a shared map."""
-        key = (id(phases), cohort_id)
+    def _reaches(self, phases: Mapping[str, int], strike: Strike) -> bool:
+        """Whether one of the devices has a phase from this step of this drift on; asked once a shared map."""
+        key = (id(phases), strike.cohort_id, strike.step)
         if key not in self._informed:
-            members = self._cohorts[cohort_id]
-            reached = any(phase >= members.get(name, math.inf) for name, phase in phases.items())
+            reached = any(self._has_met(name, phase, strike) for name, phase in phases.items())
             if len(phases) < 8:
                 return reached
             self._informed[key] = (phases, reached)  # the map is kept, so its id stays its own
         return self._informed[key][1]
+
+    def _has_met(self, device: str, phase: int, strike: Strike) -> bool:
+        """Whether a device's data of a phase came after this step, which may have struck it at another time."""
+        met = (other for first, other in self._struck.get(device, ()) if first <= phase)
+        return any(other is strike or other.is_same_step(strike) for other in met)
 
 
 def _cells(evaluation: Any) -> tuple[int, float | None, float | None]:

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from simpy import Environment
 from simpy.events import Event
 
-from ...signals import Signal
+from ...signals import GaveUp, Signal
 from ..priorities import COMPLETION
 from .alarm import ROUNDING, Alarm
 
@@ -152,13 +152,17 @@ class FairQueue(Generic[J]):
             self._at_s = now
 
     def _when_due(self, due: float) -> float:
-        """When the virtual clock shows ``due`` if nothing changes, give or take its rounding."""
+        """When the virtual clock shows ``due`` if nothing changes, give or take its rounding; or earlier."""
         capacity = self.capacity
-        due_s = capacity.when_integral(self._at_s, (due - self._served) * self.count)
-        if capacity.lowest < capacity.highest:
-            early_s = capacity.when_integral(self._at_s, (due * (1.0 - ROUNDING) - self._served) * self.count)
-            if early_s * (1.0 + 1e-9) < due_s:  # what is left is rounding, and an outage lies between
-                return early_s
+        try:
+            due_s = capacity.when_integral(self._at_s, (due - self._served) * self.count)
+            if capacity.lowest < capacity.highest:
+                early_s = capacity.when_integral(self._at_s, (due * (1.0 - ROUNDING) - self._served) * self.count)
+                if early_s * (1.0 + 1e-9) < due_s:  # what is left is rounding, and an outage lies between
+                    return early_s
+        except GaveUp as search:
+            self._lone = None  # not done then: the search goes on
+            return search.time_s
         return due_s
 
     def _arm(self) -> None:
