@@ -97,9 +97,8 @@ class World:
         self._evaluates = plane.computes and self._test_samples > 0
         self._struck: dict[str, list[tuple[int, Strike]]] = {}  # device -> (its data phase from then on, strike)
         self._detected: dict[int, str] = {}  # device -> the latest drift that an alarm was credited to
-        self._informed: dict[
-            tuple[int, str], tuple[object, bool]
-        ] = {}  # (map of a lineage, cohort) -> that map, whether
+        # (map of a lineage, cohort, step) -> that map, and whether one of its devices has met that step
+        self._informed: dict[tuple[int, str, int], tuple[object, bool]] = {}
         self.cloud = Cloud(self, environment.cloud)
         self.gateways = {name: Gateway(self.network, name, hardware) for name, hardware in environment.gateways.items()}
         behind = {
