@@ -249,7 +249,9 @@ class Radio:
         if peer is not None:
             away_cause = away_cause or peer.away_cause
         if away_cause:
-            self._recorder.transfer(carriage.shipment, carriage.start_s, 0.0, "cut", away_cause, 0.0)
+            is_unknown = self._meter.power is None or (peer is not None and peer._meter.power is None)
+            energy_j = None if is_unknown else 0.0
+            self._recorder.transfer(carriage.shipment, carriage.start_s, 0.0, "cut", away_cause, energy_j)
             carriage.fail(Disconnected(0, carriage.shipment.size_bytes))
             return
         self.network.start(carriage)

@@ -232,7 +232,8 @@ class Worker:
         """End a job that is not started."""
         job.available_bytes = free_bytes = self.memory.free_bytes
         job._result = None
-        self._recorder.computation(self._node, job.work, job.start_s, 0.0, free_bytes, 0.0, 0.0, status, cause)
+        energy_j = self._meter.computed(0.0)
+        self._recorder.computation(self._node, job.work, job.start_s, 0.0, free_bytes, 0.0, energy_j, status, cause)
         job.fail(failure)
         return job
 
