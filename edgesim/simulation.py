@@ -265,6 +265,25 @@ def simulate(
     ``computing`` is where jobs run, by default as the scenario says; ``plane`` what runs them, by default one of its
     own, which keeps results as ``keeping`` says, by default in a journal in ``folder``.
     """
+    with patient_collector() as may_thaw:
+        _simulate(
+            folder, scenario, seeds, cast, timing_only, allow_code, keeping, on_progress, computing, plane, may_thaw
+        )
+
+
+def _simulate(
+    folder: RunFolder,
+    scenario: Scenario,
+    seeds: Sequence[int],
+    cast: Mapping[str, Learner],
+    timing_only: bool,
+    allow_code: bool,
+    keeping: Keeping | None,
+    on_progress: Callable[[Progress], None] | None,
+    computing: Choice | None,
+    plane: Plane | None,
+    may_thaw: bool,
+) -> None:
     from .jobs import CPU, cpu_capability
     from .models import weight_bytes
     from .tables import TableWriter
@@ -282,9 +301,9 @@ def simulate(
         if not timing_only:
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
         plane = _plane(folder, scenario, computing, placement, timing_only, kept, reporter)
-    stage = Stage(folder, plane, writer, reporter, _packages(scenario, cast))
+    stage = Stage(folder, plane, writer, reporter, _packages(scenario, cast), may_thaw)
     dataset: Dataset | None = None
-    with _closing(plane) if own else contextlib.nullcontext(), patient_collector() as stage.may_thaw:
+    with _closing(plane) if own else contextlib.nullcontext():
         for seed in seeds:
             left = {label: learner for label, learner in cast.items() if not stage.skip(label, seed)}
             if not left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Generator
 from types import SimpleNamespace
@@ -62,3 +63,9 @@ def test_which_jobs_are_computed_does_not_depend_on_the_clock_and_when_parts_are
     assert len(on_a_fast_machine[0]) > 3
     assert on_a_fast_machine[:2] == on_a_slow_one[:2]
     assert on_a_fast_machine[2] < on_a_slow_one[2]
+
+
+def test_of_a_run_that_is_over_nothing_stays_in_memory() -> None:
+    run_tiny(Trains(None))
+    worlds = [found for found in gc.get_objects() if type(found) is World]
+    assert worlds == []
