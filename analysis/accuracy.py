@@ -1,8 +1,8 @@
 """How right the devices were: metrics on the ``accuracy`` table, exact on its step functions.
 
-All take spans (:func:`analysis.spans.accuracy_spans`) and weigh a device by the time during which it was
-served and measured. Time without a connection to a serving cloud is *unserved*: left out here and reported
-apart.
+All take spans (:func:`served_spans`) and weigh a device by the time during which it was
+served and measured. Time without a connection to a serving cloud, or with an empty battery, is *unserved*: left out
+here and reported apart. Time before a device joins and after it has left for good is left out altogether.
 """
 
 from __future__ import annotations
@@ -10,16 +10,41 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.spans import accuracy_spans, overlap_s, to_spans
-from analysis.worlds import DEVICE, WORLD, codes, index, ratio, total
+from analysis.spans import accuracy_spans, cut_at, to_spans
+from analysis.worlds import DEVICE, WORLD, codes, index, per_row, ratio, total
 
 
-def served_spans(rows: pd.DataFrame, disconnected: pd.DataFrame) -> pd.DataFrame:
-    """Add ``unserved_s`` (served by the cloud, no connection) and ``served_s`` (the rest) to spans."""
-    length = rows["end_s"] - rows["start_s"]
-    by_cloud = rows[rows["serving"] == "cloud"]
-    unserved = overlap_s(by_cloud, disconnected).reindex(rows.index, fill_value=0.0)
-    return rows.assign(unserved_s=unserved, served_s=length - unserved)
+def served_spans(
+    rows: pd.DataFrame, disconnected: pd.DataFrame, empty: pd.DataFrame, absent: pd.DataFrame
+) -> pd.DataFrame:
+    """Cut spans where service begins or ends, and add ``served_s`` and ``unserved_s``.
+
+    Unserved is a device that the cloud is to serve and that has no connection, and one whose battery is empty, wherever
+    the model is. A device that has not joined yet or has left for good is neither.
+
+    Parameters
+    ----------
+    rows
+        Spans of accuracy.
+    disconnected, empty, absent
+        When devices had no connection, an empty battery, and were not there at all; each disjoint within a device.
+
+    Returns
+    -------
+    DataFrame
+        Pieces of the spans, each wholly served (``served_s`` is its length), wholly unserved (``unserved_s`` is), or
+        neither (both are 0).
+    """
+    rows = rows.assign(_row=np.arange(len(rows)))
+    apart = rows["serving"] == "cloud"
+    cloud, without = cut_at(rows[apart], disconnected)
+    rows = pd.concat([rows[~apart].assign(_unserved=False), cloud.assign(_unserved=without)], ignore_index=True)
+    rows, dead = cut_at(rows, empty)
+    rows, away = cut_at(rows.assign(_unserved=rows["_unserved"] | dead), absent)
+    length = (rows["end_s"] - rows["start_s"]).where(~away, 0.0)
+    unserved = rows["_unserved"]
+    rows = rows.assign(unserved_s=length.where(unserved, 0.0), served_s=length.where(~unserved, 0.0))
+    return rows.sort_values(["_row", "start_s"], ignore_index=True).drop(columns=["_row", "_unserved"])
 
 
 def by_device(spans: pd.DataFrame) -> pd.DataFrame:
@@ -61,23 +86,23 @@ def worst_decile(devices: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[float
 def at_horizon(spans: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[float]:
     """Mean over devices of the accuracy at the end (of the run, or of what is known of a killed one).
 
-    A device whose cloud is out of reach at that moment is left out: it is unserved, not wrong.
+    A device that is not served at that moment is left out: it is unserved, not wrong.
     """
-    last = _last(spans, worlds)
-    if "served_s" in last.columns:
-        last = last[last["served_s"] > 0]
-    known = last[last["accuracy"].notna()]
+    known = _served(_last(spans, worlds))
     return ratio(total(known, worlds, "accuracy"), total(known, worlds))
 
 
 def unserved_ratio(spans: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[float]:
-    """Share of the device-seconds that were to be served by the cloud and had no connection to it."""
+    """Unserved over all device-seconds, those served on the device among them."""
     unserved, served = total(spans, worlds, "unserved_s"), total(spans, worlds, "served_s")
     return ratio(unserved, unserved + served)
 
 
 def old_views(accuracy: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
     """Compare, for each device and each retained earlier view of its data, accuracy then and at the end.
+
+    ``previous-1`` is the data just before the latest drift opened: of a gradual one before that, the data of its last
+    step. What counts is the time from that step to that opening.
 
     Needs ``evaluation.forgetting_views`` in the scenario; without it there are no rows.
 
@@ -93,17 +118,16 @@ def old_views(accuracy: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
         empty: pd.DataFrame = accuracy[[*DEVICE, "view"]].iloc[:0]
         return empty.assign(**dict.fromkeys(("then", "best", "now"), np.empty(0)))
     rows = accuracy[accuracy["view"] == "current"]
-    drifted = (rows["cause"] == "drift").astype(int)
-    current = to_spans(rows.assign(phase=drifted.groupby([rows[name] for name in DEVICE]).cumsum()), worlds)
-    phases = current.groupby([*DEVICE, "phase"])["accuracy"].agg(then="last", best="max").reset_index()
-    final = current.groupby(DEVICE)["phase"].max().rename("final").reset_index()
-    frames = []
-    for view in views:
-        now = _last(accuracy_spans(accuracy, worlds, view), worlds)[[*DEVICE, "view", "accuracy"]]
-        old = now.rename(columns={"accuracy": "now"}).merge(final, on=DEVICE)
-        old["phase"] = old["final"] - int(view.removeprefix("previous-"))
-        frames.append(old.merge(phases, on=[*DEVICE, "phase"]))
-    return pd.concat(frames, ignore_index=True)[columns]
+    changed = rows["cause"].isin(["drift", "step"]).astype(int)
+    rows = rows.assign(phase=changed.groupby([rows[name] for name in DEVICE]).cumsum())
+    phases = to_spans(rows, worlds).groupby([*DEVICE, "phase"])["accuracy"].agg(then="last", best="max").reset_index()
+    opened = rows[(rows["cause"] == "drift") & (rows["time_s"] < per_row(rows, worlds, "until_s"))]
+    back = opened.groupby(DEVICE).cumcount(ascending=False) + 1
+    before = opened[DEVICE].assign(phase=opened["phase"] - 1, view="previous-" + back.astype(str))
+    now = [_last(accuracy_spans(accuracy, worlds, view), worlds)[[*DEVICE, "view", "accuracy"]] for view in views]
+    old = pd.concat(now, ignore_index=True).rename(columns={"accuracy": "now"})
+    found: pd.DataFrame = old.merge(before, on=[*DEVICE, "view"]).merge(phases, on=[*DEVICE, "phase"])
+    return found[columns]
 
 
 def forgetting(views: pd.DataFrame, worlds: pd.DataFrame) -> pd.Series[float]:
@@ -130,9 +154,9 @@ def fleet(spans: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``learner, seed, time_s, accuracy, devices``: a row a change, in order of time; ``devices`` is how
-        many are measured then. The last row of a world is its end, where nothing is measured any more (NaN).
+        many are measured and served then. Where there are none, as in a world's last row, accuracy is NaN.
     """
-    known = spans[spans["accuracy"].notna()]
+    known = _served(spans)
     begin = known[WORLD].assign(time_s=known["start_s"], gain=known["accuracy"], devices=1)
     end = known[WORLD].assign(time_s=known["end_s"], gain=-known["accuracy"], devices=-1)
     steps = pd.concat([begin, end], ignore_index=True)
@@ -173,3 +197,8 @@ def _last(spans: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
     ends = worlds["until_s"].to_numpy()[codes(spans, worlds)] if len(spans) else np.empty(0)
     last: pd.DataFrame = spans[spans["end_s"].to_numpy() == ends]
     return last
+
+
+def _served(spans: pd.DataFrame) -> pd.DataFrame:
+    """Return the spans that are measured and served."""
+    return spans[spans["accuracy"].notna() & (spans["served_s"] > 0)]

@@ -39,7 +39,7 @@ def compare(
     run_dirs
         Run folders (or loaded runs). Those of one scenario are merged, different scenarios are told apart.
     baseline
-        The learner whose number is subtracted; by default ``no_adaptation``, or else the first one.
+        The learner whose number is subtracted; by default ``no_adaptation``, or else the first one that is no oracle.
     metrics
         Which metrics tables show (the tidy frame has all); by default those of ``analysis.metrics.HEADLINE``.
 
@@ -77,12 +77,15 @@ class ScenarioComparison:
 
         Columns: ``scenario, learner, oracle, metric, unit, better, value, low, high, seeds``, and against the
         baseline ``baseline, difference, difference_low, difference_high, verdict`` (``better``, ``worse``, ``tied``,
-        ``undecided``, ``one seed``, ``not measured``, or ``baseline``); ``rank`` counts from 1, the best. Medians
-        have no paired difference: see the restricted mean beside each.
+        ``undecided``, ``one seed``, ``not measured``, or ``baseline``); ``rank`` counts from 1, the best, at the seeds
+        that all rivals have; oracles have none. Medians have no paired difference: see the restricted mean beside each.
         """
         rows = [self._row(learner, metric) for learner in self.run.learners for metric in METRICS.values()]
         found = pd.DataFrame(rows, columns=_COLUMNS)
-        goodness = found["value"].where(found["better"] != "lower", -found["value"]).where(found["better"] != "")
+        keys = zip(found["learner"].tolist(), found["metric"].tolist(), strict=True)
+        levels = [self.common[key].value if key[0] in self.run.rivals else math.nan for key in keys]
+        level = pd.Series(levels, found.index, dtype="float64")
+        goodness = level.where(found["better"] != "lower", -level).where(found["better"] != "")
         return found.assign(rank=goodness.groupby(found["metric"]).rank(ascending=False, method="min"))
 
     def estimate(self, learner: str, metric: str) -> Interval:
@@ -90,22 +93,55 @@ class ScenarioComparison:
         return self._estimates[learner, metric]
 
     @cached_property
+    def common_seeds(self) -> list[int]:
+        """The seeds that all rivals have.
+
+        One at which a rival's accuracy is missing does not count, if it was measured at another.
+        """
+        measured = self.run.seed_metrics["accuracy"].unstack("learner")
+        there = self.run.worlds.assign(there=True).pivot(index="seed", columns="learner", values="there").notna()
+        there &= measured.notna() | measured.isna().all()
+        shared = there.index[there[self.run.rivals].all(axis="columns")]
+        return [seed for seed in self.run.seeds if seed in shared]
+
+    @cached_property
+    def common(self) -> dict[tuple[str, str], Interval]:
+        """The estimates by learner and metric at the seeds that all rivals have; at all where they share none."""
+        run, seeds = self.run, self.common_seeds
+        if seeds in ([], run.seeds):
+            return self._estimates
+        metrics = run.seed_metrics[run.seed_metrics.index.get_level_values("seed").isin(seeds)]
+        return _by_key(summary.estimates(metrics, run.episodes[run.episodes["seed"].isin(seeds)]))
+
+    @cached_property
     def pareto(self) -> pd.DataFrame:
         """Which learners no other one beats in both accuracy and a cost: a row a learner, a column a cost.
 
-        By the estimates, not by their intervals. All false in a column that was not measured. Oracles are bounds and
-        take no part, unless there is nothing else.
+        By the estimates at the seeds that all rivals have, not by their intervals. All false in a column that was not
+        measured. Oracles are bounds and take no part, unless there is nothing else.
         """
-        values = summary.wide(self.run.estimates, intervals=False)
-        rivals = values.loc[self.run.rivals]
-        fronts = {cost: pareto_front(rivals, "accuracy", cost) for cost in COSTS}
+        fronts = {cost: self.front(cost) for cost in COSTS}
+        learners = pd.Index(self.run.learners, name="learner")
         return pd.DataFrame(
-            {cost: [learner in front for learner in values.index] for cost, front in fronts.items()}, values.index
+            {cost: [learner in front for learner in learners] for cost, front in fronts.items()}, learners
         )
 
-    def difference(self, learner: str, other: str, metric: str) -> tuple[Interval, str]:
-        """Return (learner - other) with its paired interval, and what it supports: ``better``, ``tied``, ..."""
+    def front(self, cost: str) -> list[str]:
+        """The learners that no other one beats in both accuracy and one cost."""
+        rivals = self.run.rivals
+        values = {name: [self.common[learner, name].value for learner in rivals] for name in ("accuracy", cost)}
+        return pareto_front(pd.DataFrame(values, rivals), "accuracy", cost)
+
+    def difference(
+        self, learner: str, other: str, metric: str, *, seeds: Sequence[int] | None = None
+    ) -> tuple[Interval, str]:
+        """Return (learner - other) with its paired interval, and what it supports: ``better``, ``tied``, ...
+
+        At all seeds of both, or at those given.
+        """
         by_seed = self._by_seed[metric]
+        if seeds is not None:
+            by_seed = by_seed[by_seed.index.isin(seeds)]
         found = paired_difference(by_seed, learner, other)
         return found, judged(found, METRICS[metric], float(by_seed[other].mean()))
 
@@ -120,10 +156,7 @@ class ScenarioComparison:
 
     @cached_property
     def _estimates(self) -> dict[tuple[str, str], Interval]:
-        table = self.run.estimates
-        keys = zip(table["learner"].tolist(), table["metric"].tolist(), strict=True)
-        cells = zip(*(table[name].tolist() for name in ("value", "low", "high", "seeds")), strict=True)
-        return {key: Interval(*row) for key, row in zip(keys, cells, strict=True)}
+        return _by_key(self.run.estimates)
 
     @cached_property
     def _by_seed(self) -> dict[str, pd.DataFrame]:
@@ -207,9 +240,16 @@ def pareto_front(values: pd.DataFrame, maximise: str, minimise: str) -> list[str
     return front
 
 
+def _by_key(estimates: pd.DataFrame) -> dict[tuple[str, str], Interval]:
+    """Tidy estimates by learner and metric."""
+    keys = zip(estimates["learner"].tolist(), estimates["metric"].tolist(), strict=True)
+    cells = zip(*(estimates[name].tolist() for name in ("value", "low", "high", "seeds")), strict=True)
+    return {key: Interval(*row) for key, row in zip(keys, cells, strict=True)}
+
+
 def _baseline(run: Run, wanted: str | None) -> str:
     if wanted is None:
-        return USUAL_BASELINE if USUAL_BASELINE in run.learners else next(iter(run.learners), "")
+        return USUAL_BASELINE if USUAL_BASELINE in run.learners else next(iter(run.rivals), "")
     if wanted not in run.learners:
         raise UserError(f"{run.label} has no learner {wanted!r}; it has {', '.join(run.learners)}")
     return wanted

@@ -27,5 +27,6 @@ def false_alarms_per_h(detections: pd.DataFrame, drifts: pd.DataFrame, worlds: p
     watched = armed.merge(first, on=DEVICE, how="left")
     until_s = np.fmin(per_row(watched, worlds, "until_s"), watched["drift_s"].to_numpy(np.float64))
     watched_s = np.maximum(until_s - watched["armed_s"].to_numpy(np.float64), 0.0)
-    alarms = total(detections[detections["event"] == "false_alarm"], worlds)
-    return ratio(alarms * HOUR_S, total(watched, worlds, watched_s))
+    alarms = detections[detections["event"] == "false_alarm"].merge(watched, on=DEVICE)
+    early = (alarms["time_s"] >= alarms["armed_s"]) & ~(alarms["time_s"] >= alarms["drift_s"])
+    return ratio(total(alarms[early], worlds) * HOUR_S, total(watched, worlds, watched_s))

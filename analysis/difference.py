@@ -104,19 +104,24 @@ class Difference:
 
     @property
     def seeds(self) -> list[int]:
-        """Those of both runs."""
-        return [seed for seed in self.old.seeds if seed in self.new.seeds]
+        """Those of both runs, for any learner: see :meth:`seeds_of`."""
+        return [seed for seed in self.old.seeds if any(seed in self.seeds_of(learner) for learner in self.learners)]
+
+    def seeds_of(self, learner: str) -> list[int]:
+        """Those at which both runs have this learner: one that was stopped lacks some."""
+        theirs = [run.worlds.loc[run.worlds["learner"] == learner, "seed"].tolist() for run in (self.old, self.new)]
+        return [seed for seed in theirs[0] if seed in theirs[1]]
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Every metric of every learner of both runs, tidy.
 
-        Columns: ``learner, metric, unit, better, old, new`` and ``difference`` (new - old). Where the runs have
-        seeds in common only those count: the difference is the mean of the paired ones, ``pairs`` says how many, and
-        from two on ``low`` and ``high`` are its 95 % interval. ``verdict`` is what the pairs support: ``same`` (equal
-        at every seed), ``better``, ``worse``, ``higher``, ``lower``, ``tied``, ``undecided``, ``one seed``; or
-        ``not paired`` (no seed in common, or a median), ``measured once``, ``not measured``. Restricted means of both
-        runs have one limit.
+        Columns: ``learner, metric, unit, better, old, new`` and ``difference`` (new - old). Where both runs have a
+        learner at the same seeds only those count: the difference is the mean of the paired ones, ``pairs`` says how
+        many, and from two on ``low`` and ``high`` are its 95 % interval. ``verdict`` is what the pairs support:
+        ``same`` (equal at every seed), ``better``, ``worse``, ``higher``, ``lower``, ``tied``, ``undecided``,
+        ``one seed``; or ``not paired`` (no seed in common, or a median), ``measured once``, ``not measured``.
+        Restricted means of both runs have one limit.
         """
         rows = [self._row(learner, name) for learner in self.learners for name in METRICS]
         return pd.DataFrame(rows, columns=_COLUMNS)
@@ -187,9 +192,7 @@ class Difference:
             told = [*numbers, formatting.difference(value, unit), bounds, row["verdict"]]
             rows.append([row["learner"], metric.title, *told])
         lines = _columns(rows) if len(rows) > 1 else ["none of the metrics shown differs"]
-        count = len(self.seeds)
-        at = f"at the {count} seeds" if count > 1 else f"at the seed {self.seeds[0]}" if count else ""
-        lines += ["", f"{at} that both runs have, paired" if at else "no seed in common: nothing is paired"]
+        lines += ["", *self._seed_lines()]
         hidden = len(changed) - len(shown)
         if hidden:
             lines.append(f"{hidden} more numbers differ: --metric NAME shows others, --format json all")
@@ -197,6 +200,12 @@ class Difference:
         if unchanged:
             lines.append(f"no difference in any metric: {', '.join(unchanged)}")
         return lines
+
+    def _seed_lines(self) -> list[str]:
+        of_learners = {label: self.seeds_of(label) for label in self.learners}
+        if all(seeds == self.seeds for seeds in of_learners.values()):
+            return [_paired_at(self.seeds)]
+        return [f"{label}: {_paired_at(seeds)}" for label, seeds in of_learners.items()]
 
     def _row(self, learner: str, name: str) -> tuple[object, ...]:
         metric = METRICS[name]
@@ -211,7 +220,7 @@ class Difference:
         values = self._seed_metrics[name] if metric.over == "median" else self._paired[name]
         if math.isnan(old) or math.isnan(new):
             verdict = "not measured" if math.isnan(old) and math.isnan(new) else "measured once"
-        elif self.seeds and old == new and _same(values, *keys):
+        elif self.seeds_of(learner) and old == new and _same(values, *keys):
             found = Interval(0.0, found.low, found.high, found.seeds)
             verdict = "same"
         return (
@@ -231,10 +240,15 @@ class Difference:
         for side, run in self._sides:
             frame = run.seed_metrics.reset_index()
             parts.append(frame.assign(learner=side + frame["learner"]))
-        return self._at_common_seeds(pd.concat(parts)).set_index(WORLD)
+        return self._at_common_seeds(pd.concat(parts, ignore_index=True)).set_index(WORLD)
 
     def _at_common_seeds(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows[rows["seed"].isin(self.seeds)] if self.seeds else rows
+        """Leave out what a learner did at other seeds than those of both runs, if there are such."""
+        kept = pd.Series(True, rows.index)
+        for learner in self.learners:
+            if seeds := self.seeds_of(learner):
+                kept &= ~rows["learner"].isin([side + learner for side, _ in self._sides]) | rows["seed"].isin(seeds)
+        return rows[kept]
 
     @cached_property
     def _estimates(self) -> dict[tuple[str, str], float]:
@@ -279,6 +293,13 @@ def _same(values: pd.Series[float], one: str, other: str) -> bool:
     """Whether a metric is equal at every seed of both, which are the same."""
     first, second = (values.xs(key, level="learner") for key in (one, other))
     return bool(first.sort_index().equals(second.sort_index()))
+
+
+def _paired_at(seeds: Sequence[int]) -> str:
+    if not seeds:
+        return "no seed in common: nothing is paired"
+    at = f"at the {len(seeds)} seeds" if len(seeds) > 1 else f"at the seed {seeds[0]}"
+    return f"{at} that both runs have, paired"
 
 
 def _written(value: Any) -> str:

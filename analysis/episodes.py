@@ -2,8 +2,8 @@
 
 An episode opens with the first step of a drift on a device. It is followed until the next episode opens on
 that device or its world ends; what has not happened by then is *right-censored*: it may happen later, we only
-know that it had not yet. A device whose battery is dead will never recover: a *competing event*, not a
-censoring.
+know that it had not yet. What happens at the very instant of the next drift belongs to that one. A device whose
+battery is dead will never recover: a *competing event*, not a censoring.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def episodes(
         - ``until_s``, ``ends_by`` ("drift" or "horizon"): how far it is followed;
         - ``battery_s``: when the battery died for good within it, NaN if it did not;
         - ``watched``: whether a detector was set up on the device by then and there was something to notice (a mere
-          replacement is nothing); ``detection_s``: from the drift to its first alarm credited to it;
+          replacement is nothing); ``detection_s``: from the drift to the first alarm credited to it or to another
+          drift of the device at that instant, for an alarm does not tell them apart;
         - ``reaction_s``: from the drift to the start of the first job that trained on a sample of this device
         taken
           after it and gave a model (a killed job informs nothing);
-        - ``deployment_s``: to the first model so informed that serves this device; ``cohort_deployment_s``
-        counts
-          samples of any device that the same occurrence struck, ``score_deployment_s`` also jobs that only
-          scored samples;
+        - ``deployment_s``: to the first model so informed that serves this device, before its battery died;
+          ``cohort_deployment_s`` counts samples of any device that the same occurrence struck, ``score_deployment_s``
+          also jobs that only scored samples;
         - ``recovery_s``, ``outcome``, ``relapses``, ``reference``, ``dropped_to``: see
           :func:`analysis.recovery.recoveries`.
 
@@ -85,14 +85,17 @@ def episodes(
     drifts = tables["drifts"]
     found = _openings(drifts, worlds)
     found["battery_s"] = _battery_death(found, tables["availability"])
-    found["watched"], found["detection_s"] = _detected(found, tables["detections"])
-    found["reaction_s"] = _first(found, _informing_jobs(tables["computations"]))
+    over_s = _over(found)
+    found["watched"], found["detection_s"] = _detected(found, tables["detections"], over_s)
+    found["reaction_s"] = _first(found, _informing_jobs(tables["computations"]), over_s)
+    dead_s = np.fmin(over_s, found["battery_s"].to_numpy())
     for column, name in (
         ("informed_by", "deployment_s"),
         ("cohort_informed_by", "cohort_deployment_s"),
         ("score_informed_by", "score_deployment_s"),
     ):
-        found[name] = _first(found, _informed_models(tables["deployments"], drifts, column))
+        found[name] = _first(found, _informed_models(tables["deployments"], drifts, column), dead_s)
+    found["score_deployment_s"] = np.fmin(found["score_deployment_s"], found["deployment_s"])
     levels = recoveries(found, drifts, tables["accuracy"], worlds, rule.epsilon, rule.window_s, rule.hold_s, rule.ideal)
     return found.merge(levels, on=[*DEVICE, "time_s"], how="left", validate="many_to_one")
 
@@ -137,6 +140,12 @@ def _openings(drifts: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
     return opened.assign(until_s=until_s, ends_by=ends_by).drop(columns="next_s")
 
 
+def _over(episodes: pd.DataFrame) -> Floats:
+    """The first instant that is not an episode's any more: the next drift's, or just after its world's end."""
+    until_s = episodes["until_s"].to_numpy(np.float64)
+    return np.where(episodes["ends_by"] == "drift", until_s, np.nextafter(until_s, np.inf))
+
+
 def _battery_death(episodes: pd.DataFrame, availability: pd.DataFrame) -> pd.Series[float]:
     """When each episode's device was drained and not back by the episode's end; NaN if it was not."""
     one, other = shared_groups(episodes, availability, DEVICE)
@@ -154,24 +163,26 @@ def _battery_death(episodes: pd.DataFrame, availability: pd.DataFrame) -> pd.Ser
     return pd.Series(np.where(dead, np.maximum(last["since_s"], episodes["time_s"].to_numpy()), np.nan))
 
 
-def _detected(episodes: pd.DataFrame, detections: pd.DataFrame) -> tuple[Flags, Floats]:
+def _detected(episodes: pd.DataFrame, detections: pd.DataFrame, over_s: Floats) -> tuple[Flags, Floats]:
     """Whether each episode's device was watched when it opened, and after how long the alarm came (NaN: it did not)."""
     one, other = shared_groups(episodes, detections, DEVICE)
     armed_s = np.full(max(one.max(initial=-1), other.max(initial=-1)) + 1, np.inf)
     armed = (detections["event"] == "armed").to_numpy(bool)
     np.minimum.at(armed_s, other[armed], detections["time_s"].to_numpy()[armed])
     world = ["learner", "seed", "drift_id"]
-    alarms = detections.loc[detections["event"] == "detection", [*world, "delay_s"]].drop_duplicates(world)
-    delay_s = episodes[world].merge(alarms, on=world, how="left")["delay_s"].to_numpy(np.float64)
-    within = episodes["time_s"].to_numpy() + delay_s <= episodes["until_s"].to_numpy()
+    alarms = detections.loc[detections["event"] == "detection", [*world, "time_s"]].drop_duplicates(world)
+    alarms = alarms.rename(columns={"time_s": "alarm_s"})
+    alarm_s = episodes[[*DEVICE, "drift_id", "time_s"]].merge(alarms, on=world, how="left")
+    first_s = alarm_s.groupby([*DEVICE, "time_s"])["alarm_s"].transform("min").to_numpy(np.float64)
+    delay_s = np.where(first_s < over_s, first_s - episodes["time_s"].to_numpy(), np.nan)
     noticeable = (episodes["kind"] != "replacement").to_numpy()  # new samples of the same kind are nothing to notice
-    return noticeable & (armed_s[one] <= episodes["time_s"].to_numpy()), np.where(within, delay_s, np.nan)
+    return noticeable & (armed_s[one] <= episodes["time_s"].to_numpy()), delay_s
 
 
 def _informing_jobs(computations: pd.DataFrame) -> pd.DataFrame:
     """Jobs that read samples and give a model, a row for each device whose samples they read."""
     gives = (computations["output_model_id"] != "") & (computations["input_data"] != "")
-    jobs = computations.loc[gives & computations["status"].isin(["done", "running"])]
+    jobs = computations.loc[gives & computations["status"].isin(["done", "running", "ideal"])]
     first = jobs.groupby(["learner", "seed", "input_data"])["start_s"].min().reset_index()  # only the first matters
     read = first["input_data"].str.split(";").explode()
     parts = read.str.rsplit("@", n=1)
@@ -194,14 +205,14 @@ def _informed_models(deployments: pd.DataFrame, drifts: pd.DataFrame, column: st
     return rows.merge(drifts[[*world, "drift_id", "phase"]], on=[*world, "drift_id"])
 
 
-def _first(episodes: pd.DataFrame, events: pd.DataFrame) -> pd.Series[float]:
-    """Seconds from each drift to its device's first event of that phase or a later one, NaN if none."""
+def _first(episodes: pd.DataFrame, events: pd.DataFrame, over_s: Floats) -> pd.Series[float]:
+    """Seconds from each drift to its device's first event of its phase or a later one; NaN: none before ``over_s``."""
     one, other = shared_groups(episodes, events, DEVICE)
     first = events[["phase", "event_s"]].assign(device=other)
     first = first.groupby(["device", "phase"])["event_s"].min().reset_index()
     first = first.sort_values("phase", ascending=False, kind="stable")
     first["event_s"] = first.groupby("device")["event_s"].cummin()  # of this phase or any later one
-    wanted = episodes[["phase", "time_s", "until_s"]].assign(device=one, _row=np.arange(len(episodes)))
+    wanted = episodes[["phase", "time_s"]].assign(device=one, over_s=over_s, _row=np.arange(len(episodes)))
     found = pd.merge_asof(
         wanted.sort_values("phase", kind="stable"),
         first.sort_values("phase", kind="stable"),
@@ -209,4 +220,4 @@ def _first(episodes: pd.DataFrame, events: pd.DataFrame) -> pd.Series[float]:
         by="device",
         direction="forward",
     ).sort_values("_row", ignore_index=True)
-    return (found["event_s"] - found["time_s"]).where(found["event_s"] <= found["until_s"])
+    return (found["event_s"] - found["time_s"]).where(found["event_s"] < found["over_s"])

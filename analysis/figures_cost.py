@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.comparison import pareto_front
+from analysis.comparison import ScenarioComparison
 from analysis.episodes import observations
 from analysis.figure_style import (
     DRIFT,
@@ -120,8 +120,8 @@ def plot_pareto(runs: Runs, ax: Axes | None = None, *, cost: str = "both_ways_by
             label=label,
             zorder=3,
         )
-    rivals = known.loc[[learner for learner in run.rivals if learner in known.index]]  # oracles are bounds
-    front = rivals.loc[pareto_front(rivals, "accuracy", cost)].sort_values([cost, "accuracy"])
+    front = ScenarioComparison(run, "").front(cost)  # oracles are bounds
+    front = known.loc[[learner for learner in front if learner in known.index]].sort_values([cost, "accuracy"])
     ax.plot(front[cost], front["accuracy"], color=DRIFT, linestyle=":", linewidth=1.2, zorder=2)
     amounts(ax, METRICS[cost].unit, axis="x")
     percent(ax)

@@ -129,9 +129,8 @@ def _accuracy(ax: Axes, own: _Own, unit_s: float, colour: str) -> None:
     spans = own.rows(own.run.spans)
     if len(spans):
         times = np.append(spans["start_s"], spans["end_s"].iloc[-1]) / unit_s
-        ax.step(
-            times, np.append(spans["accuracy"], spans["accuracy"].iloc[-1]), where="post", color=colour, linewidth=2
-        )
+        value = spans["accuracy"].where(spans["served_s"] > 0)
+        ax.step(times, np.append(value, value.iloc[-1]), where="post", color=colour, linewidth=2)
     percent(ax)
     dress(ax, "", "", "accuracy")
 

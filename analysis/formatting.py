@@ -31,8 +31,8 @@ _STEPS: dict[str, tuple[tuple[float, float, str], ...]] = {
 def quantity(value: float, unit: Unit) -> str:
     """Write a number with its unit, three digits long.
 
-    >>> quantity(0.9312, "ratio"), quantity(93.0, "s"), quantity(3.2e6, "bytes"), quantity(2.0, "count")
-    ('93.1 %', '93 s', '3.2 MB', '2')
+    >>> quantity(0.9312, "ratio"), quantity(93.0, "s"), quantity(3.2e6, "bytes"), quantity(0.000412, "1/h")
+    ('93.1 %', '93 s', '3.2 MB', '0.000412 /h')
     """
     if math.isnan(value):
         return NOT_MEASURED
@@ -101,5 +101,6 @@ def _digits(value: float, unit: str) -> str:
     if unit == "count" and value == round(value):
         return f"{value:.0f}"
     places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    text = f"{value:.{min(places, 3)}f}"
+    most = 12 if unit in ("1/h", "count") else 3  # they have no smaller unit to be written in
+    text = f"{value:.{min(places, most)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

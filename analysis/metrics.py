@@ -101,7 +101,13 @@ _METRICS = (
         "worst tenth",
         "time-weighted accuracy of the worst tenth of the devices (rounded up)",
     ),
-    Metric("horizon_accuracy", "ratio", "higher", "at the end", "mean accuracy over devices at the end of the run"),
+    Metric(
+        "horizon_accuracy",
+        "ratio",
+        "higher",
+        "at the end",
+        "mean accuracy over the devices that are served at the end of the run",
+    ),
     Metric(
         "forgetting",
         "ratio",
@@ -116,7 +122,8 @@ _METRICS = (
         "ratio",
         "higher",
         "backward transfer",
-        "mean over devices and retained old views of (accuracy at the end - when that data was last current)",
+        "mean over devices and retained old views of (accuracy at the end - when that data was last current); of a "
+        "gradual drift the old view is that of its last step",
         signed=True,
     ),
     *_latency(
@@ -136,8 +143,8 @@ _METRICS = (
         "1/h",
         "lower",
         "false alarms",
-        "alarms before a device's first drift, per hour of watching until then; after it an alarm cannot be told from "
-        "a late one",
+        "alarms before a device's first drift, per hour of watching until then; later ones do not count, for an alarm "
+        "after a drift cannot be told from a late one",
     ),
     *_latency(
         "reaction", "from a drift to the start of the first job that trains on the device's samples taken after it"
@@ -145,8 +152,8 @@ _METRICS = (
     *_latency("deployment", "from a drift to the first model so trained that serves the device"),
     *_latency(
         "recovery",
-        "from a drift that cost accuracy to the first time at (1 - epsilon) of the level before it; unaffected "
-        "drifts do not count",
+        "from a drift that cost accuracy to the first time at (1 - epsilon) of the level before it, 0 s where a "
+        "deployment at the drift's very instant made it good; unaffected drifts do not count",
     ),
     Metric(
         "unrecovered_ratio",
@@ -162,14 +169,15 @@ _METRICS = (
         "count",
         "lower",
         "relapses",
-        "falls below that level after recovery, before the device's next drift",
+        "falls below that level after recovery, before the device's next drift; drifts at one instant count once",
     ),
     Metric(
         "unserved_ratio",
         "ratio",
         "lower",
         "unserved time",
-        "share of the device-seconds that the cloud was to serve and could not for want of a connection",
+        "share of the device-seconds, those served on the device included, in which a device that was there could not "
+        "be served: the cloud was to serve it and there was no connection, or its battery was empty",
     ),
     Metric(
         "up_bytes", "bytes", "lower", "up", "bytes from devices to the cloud, inference requests included, wasted too"
@@ -299,10 +307,18 @@ def documentation() -> str:
         "",
         "The unit of replication is the seed: the number of a learner is the mean over its seeds, with Student's t",
         "interval. Medians and restricted means of times pool the episodes of all seeds; their intervals come from",
-        "leaving out whole seeds in turn. One seed gives no interval, and two give none for a median.",
+        "leaving out whole seeds in turn. One seed gives no interval, and two give none for a median. The restricted",
+        "mean of a single seed (`Run.seed_metrics`, a sweep's `by_seed()`) prolongs the last value of its curve where",
+        "it was watched for less than the limit, which is common to all.",
         "",
-        "A drift episode is followed until the device's next drift or the end of the run. What has not happened by",
-        "then is right-censored. A dead battery is a competing event: that device never recovers.",
+        "A drift episode is followed until the device's next drift or the end of the run; what happens at the very",
+        "instant of the next drift belongs to that one. What has not happened by then is right-censored. A dead",
+        "battery is a competing event: that device never recovers, and a model that is deployed to it does not count.",
+        "",
+        "A device is *served* while a model on it answers, also while it is away by its schedule, or while the cloud",
+        "does and is within reach. It is *unserved* while the cloud is to answer and there is no connection, and while",
+        "its battery is empty, wherever the model is. Before a device joins, and after it has left for good, it is",
+        "neither.",
         "",
         "| column | unit | better | meaning |",
         "|---|---|---|---|",
@@ -314,5 +330,8 @@ def documentation() -> str:
         "*better* where the 95 % interval of the difference excludes 0. Otherwise they are *tied* where the",
         "difference is at most 1 point (of a ratio) or 1 % of the baseline's number, and *undecided* where it is",
         "more. With one seed nothing is said about chance.",
+        "",
+        "Ranks, Pareto fronts and the most accurate learner go by the seeds that all learners but the oracles have.",
+        "Oracles are bounds and have no rank.",
     ]
     return "\n".join(lines) + "\n"

@@ -55,8 +55,9 @@ def export_mlflow(run: Run, uri: str = DEFAULT_URI) -> Exported:
     The experiment is called after the scenario. The run folder becomes an MLflow run, with the resolved scenario as
     parameters and the means over seeds as metrics (``ecavg/accuracy``). Each (learner, seed) becomes a run nested in
     it, with the learner's parameters, every metric that was measured, and three curves: ``accuracy_over_time`` (mean
-    over devices), ``up_bytes_over_time`` and ``down_bytes_over_time``. A curve's step is the virtual time in whole
-    seconds; MLflow's relative time is the virtual time too.
+    over devices), ``up_bytes_over_time`` and ``down_bytes_over_time`` (a transfer counts when it ends, or where the
+    world's tables end). A curve's step is the virtual time in whole seconds; MLflow's relative time is the virtual time
+    too.
 
     Parameters
     ----------
@@ -125,11 +126,11 @@ def _curves(run: Run, learner: str, seed: int) -> dict[str, pd.Series[float]]:
     fleet = own(run.fleet)
     curves = {"accuracy": fleet.set_index("time_s")["accuracy"].dropna()}
     transfers, serving = own(run.transfers), own(run.serving)
+    transfers = transfers.assign(end_s=transfers["end_s"].fillna(float(own(run.worlds)["until_s"].iloc[0])))
     for way in ("up", "down"):
         sent = transfers[transfers["direction"] == way].set_index("end_s")["sent_bytes"]
         asked = serving.set_index("end_s")[f"{way}_bytes"]
-        both = pd.concat([sent, asked])
-        curves[f"{way}_bytes"] = both[both.index.notna()].groupby(level=0).sum().cumsum()
+        curves[f"{way}_bytes"] = pd.concat([sent, asked]).groupby(level=0).sum().cumsum()
     return {name: _thinned(curve) for name, curve in curves.items()}
 
 

@@ -26,14 +26,18 @@ def recoveries(
 
     The level is (1 - epsilon) x the reference: time-weighted accuracy over ``window_s`` before the drift (cut
     at the device's previous episode and at its first accuracy), or after the drift the learner ``ideal``'s. A
-    drop is an accuracy below the level at the drift or at one of its later steps. Recovery is the first time
-    after the first drop from which accuracy is at the level for at least ``hold_s``, before the episode ends.
+    drop is an accuracy below the level at the drift or at one of its later steps, even if a deployment at that very
+    instant raises it again: then it is recovered from after 0 s. Recovery is the first time from the first drop on
+    from which accuracy is at the level for at least ``hold_s``, before the episode ends and the battery dies.
 
     Parameters
     ----------
     episodes
         ``learner, seed, device, time_s, until_s, battery_s``; several at one instant on one device are one
         here.
+
+    accuracy
+        ``learner, seed, device, time_s, view, cause, accuracy``.
 
     Returns
     -------
@@ -64,33 +68,39 @@ def recoveries(
 
     rows = pieces[known & (after >= 0)]
     episode = rows["episode"].to_numpy()
-    ok = rows["accuracy"].to_numpy() >= level[episode] - _TOLERANCE
     return found[[*DEVICE, "time_s"]].assign(
-        reference=reference, **_outcomes(found, rows, episode, ok, reference, hold_s)
+        reference=reference, **_outcomes(found, rows, episode, level, reference, hold_s)
     )
 
 
 def _outcomes(
-    found: pd.DataFrame, rows: pd.DataFrame, episode: Ints, ok: Flags, reference: Floats, hold_s: float
+    found: pd.DataFrame, rows: pd.DataFrame, episode: Ints, level: Floats, reference: Floats, hold_s: float
 ) -> dict[str, Floats | pd.Series[str]]:
     """Walk the pieces of each episode, all episodes at once: drop, recovery, relapses."""
     count = len(found)
     start_s, end_s = rows["start_s"].to_numpy(), rows["end_s"].to_numpy()
+    ok: Flags = rows["accuracy"].to_numpy() >= level[episode] - _TOLERANCE
     place = np.arange(len(rows))
-    drop = _first_place(episode, place, rows["step"].to_numpy() & ~ok, count)
+    struck = rows["struck_to"].to_numpy()
+    dips = struck < level[episode] - _TOLERANCE  # if only for an instant
+    drop = _first_place(episode, place, np.where(np.isnan(struck), rows["step"].to_numpy() & ~ok, dips), count)
     seen = np.bincount(episode, minlength=count) > 0
 
-    # Runs: consecutive pieces of one episode on the same side of the level, with no gap between them.
+    # Runs: consecutive pieces of one episode on the same side of the level, with no gap or dip between them.
     broken = np.ones(len(rows), bool)
     broken[1:] = (episode[1:] != episode[:-1]) | (ok[1:] != ok[:-1]) | (start_s[1:] > end_s[:-1])
+    was_ok = np.append(False, ok[:-1] & (episode[1:] == episode[:-1]))[: len(rows)]
+    falls = (broken & ~ok) | (dips & was_ok)
+    broken |= dips & ok
     run = np.cumsum(broken) - 1
     first = np.flatnonzero(broken)
     last = np.append(first[1:], len(rows)) - 1 if len(rows) else first
-    held_s = (end_s[last] - start_s[first])[run]
-    recovers = broken & ok & (place > drop[episode]) & (held_s >= hold_s - _TOLERANCE)
+    dead_s = found["battery_s"].fillna(np.inf).to_numpy()[episode]
+    held_s = np.minimum(end_s[last][run], dead_s) - start_s[first][run]
+    recovers = broken & ok & (place >= drop[episode]) & (start_s < dead_s) & (held_s >= hold_s - _TOLERANCE)
     back = _first_place(episode, place, recovers, count)
     recovered = (back < len(rows)) & (drop < len(rows))
-    falls = broken & ~ok & (place > back[episode])
+    falls &= (place > back[episode]) & (start_s < dead_s)
 
     measured = seen & ~np.isnan(reference)
     outcome = np.select(
@@ -100,7 +110,7 @@ def _outcomes(
     )
     back_s = np.append(start_s, np.nan)[np.where(recovered & measured, back, len(rows))]
     lowest = np.full(count, np.inf)
-    np.minimum.at(lowest, episode, rows["accuracy"].to_numpy())
+    np.minimum.at(lowest, episode, np.fmin(rows["accuracy"].to_numpy(), struck))
     return {
         "dropped_to": np.where(seen, lowest, np.nan),
         "outcome": pd.Series(outcome, dtype="str"),
@@ -135,9 +145,9 @@ def _pieces(
 ) -> pd.DataFrame:
     """Cut the accuracy spans of the drifted devices at every moment that matters: each piece is whole.
 
-    Returns ``start_s, end_s, accuracy, step, episode, reference_of``: ``step`` where a step of a drift falls
-    on the piece's start, and the numbers (or -1) of the episodes to whose course and to whose reference it
-    belongs.
+    Returns ``start_s, end_s, accuracy, step, struck_to, episode, reference_of``: ``step`` where a step of a drift falls
+    on the piece's start, the least accuracy that it left there (before any deployment at that instant; NaN where there
+    is no such row), and the numbers (or -1) of the episodes to whose course and to whose reference it belongs.
     """
     spans = accuracy_spans(accuracy, worlds)[[*DEVICE, "start_s", "end_s", "accuracy"]]
     spans = spans.merge(found[DEVICE].drop_duplicates(), on=DEVICE)
@@ -169,12 +179,20 @@ def _pieces(
     step = edges["step"].groupby(at_instant).transform("any").to_numpy(bool)
     columns = {"number": number, "start_s": start_s, "end_s": end_s, "accuracy": value, "step": step}
     pieces: pd.DataFrame = pd.DataFrame(columns)[end_s > start_s].copy()
+    pieces["struck_to"] = _struck_to(edges.loc[pieces.index, [*DEVICE, "start_s"]], accuracy)
 
     openings = found.assign(opening=np.arange(len(found)), window_start_s=window_start_s)
     openings = openings.merge(edges[[*DEVICE, "device_number"]].drop_duplicates(DEVICE), on=DEVICE)
     pieces["episode"] = _owner(pieces, openings, "time_s", "until_s")
     pieces["reference_of"] = _owner(pieces, openings, "window_start_s", "time_s")
     return pieces
+
+
+def _struck_to(moments: pd.DataFrame, accuracy: pd.DataFrame) -> Floats:
+    by_drift = (accuracy["view"] == "current") & accuracy["cause"].isin(["drift", "step", "replacement"])
+    rows = accuracy.loc[by_drift, [*DEVICE, "time_s", "accuracy"]].rename(columns={"time_s": "start_s"})
+    least = rows.groupby([*DEVICE, "start_s"], as_index=False)["accuracy"].min()
+    return moments.merge(least, on=[*DEVICE, "start_s"], how="left")["accuracy"].to_numpy(np.float64)
 
 
 def _owner(pieces: pd.DataFrame, openings: pd.DataFrame, start: str, end: str) -> Ints:

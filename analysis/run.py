@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis import accuracy, spans, summary
 from analysis.episodes import RecoveryRule, episodes
-from analysis.worlds import WORLD
+from analysis.worlds import WORLD, per_row
 from edgesim.tables import TABLES, UserError, read_manifest, read_table
 
 _RECORDED_AT = {
@@ -22,16 +22,23 @@ _RECORDED_AT = {
     "selections": "time_s",
     "drifts": "time_s",
     "accuracy": "time_s",
+    "detections": "time_s",
     "memory": "time_s",
     "availability": "time_s",
+    "battery": "time_s",
+    "serving": "end_s",
 }
 """Tables whose rows are recorded when they happen, and the column that says when."""
+
+_FINGERPRINTS = {"weights", "data_fingerprint"}
+"""What a manifest has of files that have no entry in its ``files``."""
 
 
 class Run:
     """The tables of one run, or of several runs of one scenario that differ in seeds or learners.
 
-    Tables are read when first asked for. A run that is going on, or was killed, has its rows up to the frontier.
+    Tables are read when first asked for. A run that is going on, or was killed, has its rows up to the frontier: a
+    world ends in all tables where its accuracy does.
 
     Parameters
     ----------
@@ -85,7 +92,7 @@ class Run:
     @property
     def has_test_samples(self) -> bool:
         """Whether there was anything to evaluate models on."""
-        return all(m["scenario"].get("data", {}).get("test_samples") != 0 for m in self.manifests)
+        return all(_has_test_samples(manifest) for manifest in self.manifests)
 
     @property
     def finished(self) -> bool:
@@ -204,7 +211,9 @@ class Run:
     def spans(self) -> pd.DataFrame:
         """Accuracy of the current view as spans with served time (:func:`analysis.accuracy.served_spans`)."""
         current = spans.accuracy_spans(self.accuracy, self.worlds)
-        return accuracy.served_spans(current, self.disconnected)
+        empty = spans.empty_spans(self.availability, self.worlds)
+        absent = spans.absent_spans(self.availability, self.worlds)
+        return accuracy.served_spans(current, self.disconnected, empty, absent)
 
     @cached_property
     def disconnected(self) -> pd.DataFrame:
@@ -254,7 +263,11 @@ class Run:
 
     def _read(self, name: str) -> pd.DataFrame:
         frames = [read_table(folder, name) for folder in self.folders]
-        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+        rows = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+        if self.finished or name not in _RECORDED_AT:
+            return rows
+        late = rows[_RECORDED_AT[name]].to_numpy() > per_row(rows, self.worlds, "until_s")
+        return rows[~late].reset_index(drop=True) if late.any() else rows
 
 
 class _Tables(Mapping[str, pd.DataFrame]):
@@ -319,7 +332,8 @@ def load_many(run_dirs: Sequence[Path | str], rule: RecoveryRule | None = None) 
 def _belong_together(one: Run, other: Run) -> bool:
     same_learners = all(one.params[label] == other.params[label] for label in one.params.keys() & other.params.keys())
     distinct = not set(_keys(one.worlds)) & set(_keys(other.worlds))
-    return same_learners and distinct and _environment(one.manifest) == _environment(other.manifest)
+    alike = _environment(one.manifest) == _environment(other.manifest)
+    return same_learners and distinct and alike and all(_same_contents(one.manifest, m) for m in other.manifests)
 
 
 def _environment(manifest: dict[str, Any]) -> str:
@@ -328,10 +342,22 @@ def _environment(manifest: dict[str, Any]) -> str:
     return json.dumps([scenario, manifest["timing_only"]], sort_keys=True)
 
 
+def _same_contents(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the files that both runs read held the same; what only one manifest tells is not compared."""
+    files, others = one.get("files", {}), other.get("files", {})
+    same = all(files[name] == others[name] for name in files.keys() & others.keys())
+    return same and all(one[key] == other[key] for key in _FINGERPRINTS & one.keys() & other.keys())
+
+
+def _has_test_samples(manifest: dict[str, Any]) -> bool:
+    return bool(manifest["scenario"].get("data", {}).get("test_samples") != 0)
+
+
 def _worlds(manifest: dict[str, Any], folder: Path) -> list[tuple[str, int, bool, float, bool]]:
     known = {(world["learner"], world["seed"]): world["frontier_s"] for world in manifest["worlds"]}
     done = manifest["status"] == "done"
-    seen = {} if done else _frontiers(folder, timing_only=bool(manifest["timing_only"]))
+    evaluates = not manifest["timing_only"] and _has_test_samples(manifest)
+    seen = {} if done else _frontiers(folder, evaluates=evaluates)
     horizon_s = float(manifest["horizon_s"])
     rows = []
     for seed in manifest["seeds"]:
@@ -342,7 +368,7 @@ def _worlds(manifest: dict[str, Any], folder: Path) -> list[tuple[str, int, bool
     return rows
 
 
-def _frontiers(folder: Path, *, timing_only: bool) -> dict[tuple[str, int], float]:
+def _frontiers(folder: Path, *, evaluates: bool) -> dict[tuple[str, int], float]:
     """Up to when each world of an unfinished run is known.
 
     Rows are in order of recording, so all before the last one are there. What was salvaged from a run that failed may
@@ -353,7 +379,7 @@ def _frontiers(folder: Path, *, timing_only: bool) -> dict[tuple[str, int], floa
         rows = read_table(folder, name, [*WORLD, column])
         frames.append(rows.rename(columns={column: "time_s"}))
     latest = pd.concat(frames, ignore_index=True).dropna().groupby(WORLD)["time_s"].max()
-    if not timing_only:
+    if evaluates:
         rows = read_table(folder, "accuracy", [*WORLD, "time_s", "correct"])
         uncomputed = rows[rows["correct"].isna()].groupby(WORLD)["time_s"].min()
         latest = latest.combine(uncomputed, min, fill_value=float("inf"))

@@ -7,7 +7,7 @@ the paired difference excludes 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.formatting import between, difference, difference_between, quantity
@@ -80,6 +80,7 @@ def _limits(part: ScenarioComparison) -> Iterator[str]:
     for learner, rows in run.worlds[~run.worlds["finished"]].groupby("learner", sort=False):
         until = quantity(float(rows["until_s"].min()), "s")
         yield f"{learner} is not finished: its numbers end at {until} and do not compare with longer ones."
+    yield from _other_seeds(part)
     if run.oracles:
         are, them = ("are", "them as bounds") if len(run.oracles) > 1 else ("is", "it as a bound")
         yield (
@@ -88,8 +89,23 @@ def _limits(part: ScenarioComparison) -> Iterator[str]:
         )
 
 
+def _other_seeds(part: ScenarioComparison) -> Iterator[str]:
+    """Tell where learners that are compared have not the same seeds."""
+    compared, common = part.run.worlds[part.run.worlds["learner"].isin(part.run.rivals)], part.common_seeds
+    if len(part.run.rivals) < 2 or compared["seed"].isin(common).all():
+        return
+    if not common:
+        yield "No seed is one of all learners: what is set side by side here was not seen in the same environments."
+        return
+    at = f"the {len(common)} seeds" if len(common) > 1 else f"seed {common[0]}"
+    yield (
+        f"Not all learners have all seeds: which one is the most accurate, ranks and fronts go by {at} that all have, "
+        "other numbers by every seed of a learner."
+    )
+
+
 def _most_accurate(part: ScenarioComparison) -> Iterator[str]:
-    ranked = _ranked(part, "accuracy", part.run.rivals)
+    ranked = _sorted((learner, part.common[learner, "accuracy"]) for learner in part.run.rivals)
     if not ranked:
         return
     best, top = ranked[-1]
@@ -98,7 +114,7 @@ def _most_accurate(part: ScenarioComparison) -> Iterator[str]:
         yield f"{best} was right {level} of the time, over all devices."
         return
     second = ranked[-2][0]
-    found, verdict = part.difference(best, second, "accuracy")
+    found, verdict = part.difference(best, second, "accuracy", seeds=part.common_seeds or None)
     gap = difference(found.value, "ratio").lstrip("+")
     bounds = difference_between(found.low, found.high, "ratio", found.value) if found.has_bounds else ""
     if verdict == "better":
@@ -183,7 +199,10 @@ def _trouble(part: ScenarioComparison) -> Iterator[str]:
 
 def _ranked(part: ScenarioComparison, metric: str, learners: Sequence[str]) -> list[tuple[str, Interval]]:
     """Learners for which the metric was measured, the smallest number first."""
-    found = [(learner, part.estimate(learner, metric)) for learner in learners]
+    return _sorted((learner, part.estimate(learner, metric)) for learner in learners)
+
+
+def _sorted(found: Iterable[tuple[str, Interval]]) -> list[tuple[str, Interval]]:
     return sorted((pair for pair in found if not math.isnan(pair[1].value)), key=lambda pair: pair[1].value)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis.worlds import DEVICE, WORLD, groups, per_row, shared_groups
+from analysis.worlds import DEVICE, WORLD, Flags, groups, per_row, shared_groups
 
 
 def to_spans(rows: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
@@ -107,27 +107,52 @@ def _where(rows: pd.DataFrame, worlds: pd.DataFrame, holds: pd.Series[bool]) -> 
     return table.loc[table["_holds"], [*DEVICE, "start_s", "end_s"]]
 
 
-def overlap_s(rows: pd.DataFrame, others: pd.DataFrame) -> pd.Series[float]:
-    """Return for each span of ``rows`` how much of it the disjoint spans ``others`` of its device cover."""
-    if others.empty or rows.empty:
-        return pd.Series(0.0, rows.index)
-    others = others.sort_values("start_s")
-    length = others["end_s"] - others["start_s"]
-    others = others.assign(_length=length, _before=length.groupby([others[k] for k in DEVICE]).cumsum() - length)
-    covered = [_covered_until(rows[[*DEVICE]].assign(time_s=rows[edge]), others) for edge in ("start_s", "end_s")]
-    return covered[1] - covered[0]
+def empty_spans(availability: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
+    """Return when devices had an empty battery: ``learner, seed, device, start_s, end_s``, disjoint within a device."""
+    return _offline_by(availability, worlds, "battery")
 
 
-def _covered_until(moments: pd.DataFrame, others: pd.DataFrame) -> pd.Series[float]:
-    order = moments["time_s"].to_numpy().argsort(kind="stable")
-    one, other = shared_groups(moments, others, DEVICE)
-    found = pd.merge_asof(
-        moments[["time_s"]].assign(device=one).iloc[order],
-        others[["start_s", "_length", "_before"]].assign(device=other),
-        left_on="time_s",
-        right_on="start_s",
-        by="device",
-    )
-    inside = (found["time_s"] - found["start_s"]).clip(upper=found["_length"])
-    covered = (found["_before"] + inside).fillna(0.0)
-    return pd.Series(covered.to_numpy()[np.argsort(order)], moments.index)
+def absent_spans(availability: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
+    """Return when devices had not joined yet or had left for good, in the form of :func:`empty_spans`.
+
+    A device that has not joined may be told to be away for another reason at first.
+    """
+    before = _offline_by(availability, worlds, "joins").groupby(DEVICE, as_index=False)["end_s"].max()
+    after = _offline_by(availability, worlds, "leaves")
+    absent: pd.DataFrame = pd.concat([before.assign(start_s=0.0), after], ignore_index=True)
+    return absent[[*DEVICE, "start_s", "end_s"]]
+
+
+def _offline_by(availability: pd.DataFrame, worlds: pd.DataFrame, cause: str) -> pd.DataFrame:
+    return _where(availability, worlds, (availability["state"] == "offline") & (availability["cause"] == cause))
+
+
+def cut_at(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame, Flags]:
+    """Cut spans at the edges of the disjoint spans ``others`` of their devices.
+
+    Returns
+    -------
+    tuple
+        The pieces, in the order of ``rows``, and whether each lies in one of ``others``; the rest lie outside.
+    """
+    one, other = shared_groups(rows, others, DEVICE)
+    times_s = [frame[edge].to_numpy(np.float64) for frame in (rows, others) for edge in ("start_s", "end_s")]
+    moments_s, place = np.unique(np.concatenate(times_s), return_inverse=True)
+    device = np.concatenate([one, one, other, other])  # a key sorts by device, then by time
+    start, end, opens, closes = np.split(device * len(moments_s) + place, np.cumsum([len(t) for t in times_s[:3]]))
+    edges = np.setxor1d(opens, closes)  # where one ends and the next begins, nothing changes
+    first, beyond = np.searchsorted(edges, start, side="right"), np.searchsorted(edges, end, side="left")
+
+    count = beyond - first + 1
+    row = np.repeat(np.arange(len(rows)), count)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    padded = np.append(edges, 0)
+    begins = np.where(nth == 0, start[row], padded[first[row] + nth - 1])
+    ends = np.where(nth == count[row] - 1, end[row], padded[first[row] + nth])
+    pieces = rows.iloc[row].reset_index(drop=True)
+    pieces = pieces.assign(start_s=moments_s[begins % len(moments_s)], end_s=moments_s[ends % len(moments_s)])
+
+    order = np.argsort(opens)
+    latest = np.searchsorted(opens[order], begins, side="right") - 1  # the last to open at or before each piece
+    inside = np.append(closes[order], -1)[latest] > begins  # of an earlier device it has closed before
+    return pieces, inside

@@ -12,7 +12,7 @@ from analysis import accuracy, communication, detection, modules, resources, sur
 from analysis.episodes import observations
 from analysis.intervals import Interval, mean_interval
 from analysis.metrics import METRICS
-from analysis.worlds import WORLD, index, ratio, total
+from analysis.worlds import DEVICE, WORLD, index, ratio, total
 
 TIMED = ("detection", "reaction", "deployment", "recovery")
 """The adaptation latencies of a summary."""
@@ -128,11 +128,12 @@ def _latency(worlds: pd.DataFrame, episodes: pd.DataFrame) -> dict[str, pd.Serie
     lost = count["censored"] + count["battery"]
     measured = count["unaffected"] + count["recovered"] + lost
     anything = (measured > 0) | (total(episodes, worlds) == 0)  # 0 of 0 is 0; of unmeasured ones we know nothing
+    courses = episodes.drop_duplicates([*DEVICE, "time_s"])  # drifts at one instant share the accuracy that follows
     return columns | {
         "unrecovered_ratio": ratio(lost, count["recovered"] + lost),
         "episodes": total(episodes, worlds),
         "unaffected": count["unaffected"].where(anything),
-        "relapses": total(episodes, worlds, episodes["relapses"].fillna(0.0)).where(anything),
+        "relapses": total(courses, worlds, courses["relapses"].fillna(0.0)).where(anything),
     }
 
 

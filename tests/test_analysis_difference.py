@@ -93,6 +93,29 @@ def test_only_seeds_of_both_count_where_there_are_any(make: Make) -> None:
     assert "at the 2 seeds that both runs have, paired" in difference.to_text()
 
 
+def test_the_seeds_of_both_runs_are_those_of_each_learner(tmp_path: Path) -> None:
+    """The second run was stopped: learner b lacks seed 1, where it had been far better."""
+    one = WrittenRun(tmp_path / "one", learners=("a", "b"), seeds=(0, 1))
+    two = WrittenRun(tmp_path / "two", learners=("a", "b"), seeds=(0, 1))
+    for run, levels in (
+        (one, {("a", 0): 50, ("a", 1): 60, ("b", 0): 50, ("b", 1): 90}),
+        (two, {("a", 0): 50, ("a", 1): 60, ("b", 0): 55}),
+    ):
+        for (learner, seed), level in levels.items():
+            run[learner, seed].accuracy("d", 0.0, level)
+            run.manifest["worlds"].append({"learner": learner, "seed": seed, "frontier_s": 100.0})
+        run._write_manifest()
+    difference = analysis.diff(one.close(), two.kill())
+    rows = difference.metrics[difference.metrics["metric"] == "accuracy"].set_index("learner")
+    assert (rows.loc["a", "verdict"], rows.loc["a", "pairs"]) == ("same", 2)
+    told = rows.loc["b", ["old", "new", "difference", "pairs"]].tolist()
+    assert told == pytest.approx([0.5, 0.55, 0.05, 1])
+    assert (difference.seeds, difference.seeds_of("b")) == ([0, 1], [0])
+    lines = difference.to_text().splitlines()
+    assert "a: at the 2 seeds that both runs have, paired" in lines
+    assert "b: at the seed 0 that both runs have, paired" in lines
+
+
 def test_without_a_common_seed_nothing_is_paired(make: Make) -> None:
     difference = analysis.diff(make("one", [60, 70]), make("two", [80, 90], first_seed=5))
     found = _metric(difference, "accuracy")

@@ -138,6 +138,36 @@ def test_what_was_salvaged_without_its_accuracy_does_not_count(tmp_path: Path) -
     assert analysis.load(run.kill()).worlds["until_s"].tolist() == [30]
 
 
+def test_costs_of_what_was_salvaged_end_where_its_accuracy_ends(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path, learners=("stopped", "done"))
+    for learner in ("stopped", "done"):
+        run[learner, 0].accuracy("x", 0, 90)
+        for start_s in range(0, 80, 10):
+            run[learner, 0].send("x", start_s, start_s + 10, 100)
+        run[learner, 0].job("x", 20, 50, "x@0", flops=7.0, done_flops=7.0)
+        run[learner, 0].add("serving", device="x", start_s=0.0, end_s=60.0, mode="cloud", up_bytes=1000.0)
+    run["stopped", 0].accuracy("x", 30, None, cause="deployment")
+    run.manifest["worlds"] = [{"learner": "done", "seed": 0, "frontier_s": 100.0}]
+    run._write_manifest()
+    found = analysis.load(run.kill()).summary()[["until_s", "up_bytes", "flops"]]
+    assert found.loc["stopped"].tolist() == [30, 300, 0]
+    assert found.loc["done"].tolist() == [100, 1800, 7]
+
+
+def test_a_killed_run_without_test_samples_is_known_as_far_as_it_went(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    run.manifest["scenario"]["data"] = {"test_samples": 0}
+    run._write_manifest()
+    run["a", 0].accuracy("x", 0, None)
+    run["a", 0].drift("x", 20, 1)
+    run["a", 0].accuracy("x", 20, None, cause="drift")
+    run["a", 0].deploy("x", 30, "x/1")
+    run["a", 0].send("x", 30, 60, 1000)
+    loaded = analysis.load(run.kill())
+    assert loaded.worlds["until_s"].tolist() == [60]
+    assert loaded.seed_metrics.loc[("a", 0), "deployment_s"] == 10
+
+
 def test_a_run_without_drifts_has_no_adaptation_to_measure(tmp_path: Path) -> None:
     run = WrittenRun(tmp_path)
     run["a", 0].accuracy("x", 0, 90)
@@ -177,6 +207,24 @@ def test_one_label_with_other_parameters_is_not_merged(tmp_path: Path) -> None:
     runs = [adapted(tmp_path / str(seed), seeds=(seed,)) for seed in (0, 1)]
     runs[1].manifest["learners"]["learns"]["params"] = {"epochs": 5}
     assert len(analysis.load_many([run.close() for run in runs])) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"files": {"/trace.csv": "a"}}, {"files": {"/trace.csv": "b"}}),
+        ({"weights": "a"}, {"weights": "b"}),
+        ({"data_fingerprint": "a"}, {"data_fingerprint": "b"}),
+    ],
+)
+def test_runs_that_read_other_contents_are_not_merged(
+    tmp_path: Path, one: dict[str, object], other: dict[str, object]
+) -> None:
+    runs = [adapted(tmp_path / str(seed), seeds=(seed,)) for seed in range(4)]
+    for run, told in zip(runs, (one, {}, other, one), strict=True):  # the second is of an edgesim that told nothing
+        run.manifest |= told
+    found = analysis.load_many([run.close() for run in runs])
+    assert [run.seeds for run in found] == [[0, 1, 3], [2]]
 
 
 def test_the_rule_of_recovery_can_be_changed(tmp_path: Path) -> None:

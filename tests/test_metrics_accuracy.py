@@ -156,6 +156,32 @@ def test_backward_transfer_compares_the_end_with_the_last_time_that_view_was_cur
     assert metric(forgetful(tmp_path), "backward_transfer") == pytest.approx((-0.05 + 0.02) / 2, abs=1e-12)
 
 
+def test_an_old_view_of_a_gradual_drift_is_that_of_its_last_step(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    world = run[A0]
+    world.accuracy("x", 0, 90)
+    for time_s, correct, cause in ((20, 85, "drift"), (30, 50, "step"), (35, 55, "deployment"), (60, 40, "drift")):
+        world.accuracy("x", time_s, correct, cause=cause)
+    world.accuracy("x", 60, 52, cause="drift", view="previous-1")  # what was current from 30 s to 60 s
+    world.accuracy("x", 60, 90, cause="drift", view="previous-2")  # what was current before 20 s
+    loaded = load(run)
+    found = accuracy.old_views(loaded.accuracy, loaded.worlds).set_index("view")
+    assert found.loc["previous-1", ["then", "best", "now"]].tolist() == [0.55, 0.55, 0.52]
+    assert found.loc["previous-2", ["then", "best", "now"]].tolist() == [0.9, 0.9, 0.9]
+
+
+def test_an_old_view_is_current_while_samples_are_merely_replaced(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    world = run[A0]
+    world.accuracy("x", 0, 90)
+    world.accuracy("x", 20, 70, cause="replacement")
+    world.accuracy("x", 60, 40, cause="drift")
+    world.accuracy("x", 60, 65, cause="drift", view="previous-1")
+    loaded = load(run)
+    found = accuracy.old_views(loaded.accuracy, loaded.worlds).iloc[0]
+    assert found[["then", "best", "now"]].tolist() == [0.7, 0.9, 0.65]
+
+
 def test_forgetting_is_not_measured_without_old_views(tmp_path: Path) -> None:
     found = load(two_devices(tmp_path)).seed_metrics.loc[A0]
     assert math.isnan(found["forgetting"])
@@ -204,5 +230,6 @@ def test_metrics_do_not_depend_on_the_order_of_rows_of_different_devices(tmp_pat
     shuffled = pd.concat([part for _, part in sorted(loaded.accuracy.groupby("device"), reverse=True)])
     one = accuracy.by_device(loaded.spans)
     current = analysis.spans.accuracy_spans(shuffled, loaded.worlds)
-    other = accuracy.by_device(accuracy.served_spans(current, loaded.disconnected))
+    nothing = loaded.disconnected
+    other = accuracy.by_device(accuracy.served_spans(current, nothing, nothing, nothing))
     pd.testing.assert_frame_equal(one.sort_index(), other.sort_index())

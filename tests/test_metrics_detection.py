@@ -91,3 +91,32 @@ def test_a_mere_replacement_is_nothing_to_notice(tmp_path: Path) -> None:
     found = analysis.load(run.close()).seed_metrics.loc[A0]
     assert math.isnan(found["missed_ratio"])
     assert found["false_alarms_per_h"] == 1.0
+
+
+def test_alarms_after_a_device_s_first_drift_are_no_false_ones(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path, horizon_s=7200)
+    alarm(run[A0], "x", 100, "armed")
+    run[A0].drift("x", 3700, 1)
+    for time_s in (50, 200, 3700, 3800):  # before it was set up, within its hour, at the drift, after it
+        alarm(run[A0], "x", time_s, "false_alarm")
+    assert analysis.load(run.close()).seed_metrics.loc[A0, "false_alarms_per_h"] == 1.0
+
+
+def test_of_drifts_at_one_instant_each_is_noticed_by_the_alarm_credited_to_any(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    alarm(run[A0], "x", 0, "armed")
+    for phase in (1, 2):
+        run[A0].drift("x", 40, phase)
+    alarm(run[A0], "x", 45, "detection", "x/2", 5.0)
+    loaded = analysis.load(run.close())
+    assert loaded.episodes["detection_s"].tolist() == [5, 5]
+    assert loaded.seed_metrics.loc[A0, "missed_ratio"] == 0
+
+
+def test_an_alarm_at_the_instant_of_the_next_drift_comes_too_late(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    alarm(run[A0], "x", 0, "armed")
+    run[A0].drift("x", 40, 1)
+    run[A0].drift("x", 60, 2)
+    alarm(run[A0], "x", 60, "detection", "x/1", 20.0)
+    assert analysis.load(run.close()).seed_metrics.loc[A0, "missed_ratio"] == 1

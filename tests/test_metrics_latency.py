@@ -1,4 +1,4 @@
-"""Adaptation latency: reaction, deployment and recovery against numbers computed by hand."""
+"""Adaptation latency: reaction and deployment against numbers computed by hand; see test_metrics_recovery.py."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from written_runs import WrittenRun
 
 import analysis
 from analysis.episodes import RecoveryRule, observations
-from analysis.recovery import recoveries
 
 A0 = ("a", 0)
 
@@ -113,155 +110,53 @@ def test_two_drifts_at_one_instant_do_not_censor_each_other(tmp_path: Path) -> N
     assert found["recovery_s"].tolist() == [10, 10]
 
 
-def dropping(folder: Path, *later: tuple[float, int], before: tuple[tuple[float, int], ...] = ((0, 90),)) -> WrittenRun:
-    """A device x with a drift at 40 s; ``later`` are (time, correct of 100)."""
-    run = WrittenRun(folder)
-    for time_s, correct in before:
-        run[A0].accuracy("x", time_s, correct)
-    run[A0].drift("x", 40, 1)
-    for time_s, correct in later:
-        run[A0].accuracy("x", time_s, correct, cause="drift" if time_s == 40 else "deployment")
-    return run
+def test_a_job_that_costs_an_upper_bound_nothing_is_its_reaction(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path, learners={"ideal": True})
+    for device in ("x", "y"):
+        run["ideal", 0].drift(device, 40, 1)
+    run["ideal", 0].job("ideal", 40, 40, "x@1;y@1", status="ideal")
+    assert episodes(run)["reaction_s"].tolist() == [0, 0]
 
 
-def test_recovery_is_the_first_time_back_at_95_percent_of_the_level_before(tmp_path: Path) -> None:
-    # 0.95 * 0.90 = 0.855
-    found = only(dropping(tmp_path, (40, 50), (55, 85), (62, 86)))
-    assert found["outcome"] == "recovered"
-    assert found["recovery_s"] == 22
-    assert found["reference"] == pytest.approx(0.9)
-    assert found["dropped_to"] == 0.5
-
-
-def test_the_level_before_is_time_weighted_over_the_window(tmp_path: Path) -> None:
-    # 20 s before 40 s: 15 s at 0.6, 5 s at 0.8 -> 0.65
-    run = dropping(tmp_path, (40, 10), before=((0, 90), (10, 60), (35, 80)))
-    assert only(run, window_s=20)["reference"] == pytest.approx(0.65, abs=1e-12)
-
-
-def test_the_window_stops_at_the_device_s_previous_drift(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50))
-    run[A0].drift("x", 70, 2)
-    found = episodes(run, window_s=60)
-    assert found["reference"].tolist() == pytest.approx([0.9, 0.5])
-
-
-def test_a_drift_without_a_drop_is_unaffected_and_no_recovery_of_0_s(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 86), (50, 20))  # the later fall is a bad deployment, not the drift
-    loaded = analysis.load(run.close())
-    found = loaded.episodes.iloc[0]
-    assert found["outcome"] == "unaffected"
-    assert math.isnan(found["recovery_s"])
-    assert observations(loaded.episodes, "recovery").empty
-    assert loaded.seed_metrics.loc[A0, "unaffected"] == 1
-    assert math.isnan(float(loaded.seed_metrics.loc[A0, "unrecovered_ratio"]))  # type: ignore[arg-type]
-
-
-def test_a_device_without_a_new_accuracy_row_at_the_drift_keeps_its_accuracy(tmp_path: Path) -> None:
-    assert only(dropping(tmp_path))["outcome"] == "unaffected"
-
-
-def test_not_back_by_the_end_is_censored(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50), (60, 80))
-    loaded = analysis.load(run.close())
-    assert loaded.episodes.iloc[0]["outcome"] == "censored"
-    seen = observations(loaded.episodes, "recovery").iloc[0]
-    assert (seen["duration_s"], seen["observed"]) == (60, False)
-    assert loaded.seed_metrics.loc[A0, "unrecovered_ratio"] == 1.0
-
-
-def test_not_back_by_the_next_drift_is_censored_there(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50))
-    run[A0].drift("x", 55, 2)
-    run[A0].accuracy("x", 55, 90, cause="drift")
-    loaded = analysis.load(run.close())
-    assert loaded.episodes["outcome"].tolist() == ["censored", "unaffected"]
-    assert observations(loaded.episodes, "recovery")["duration_s"].tolist() == [15]
-
-
-def test_falls_after_recovery_are_relapses(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50), (50, 90), (60, 70), (65, 60), (70, 90), (80, 40))
-    found = only(run)
-    assert found["recovery_s"] == 10
-    assert found["relapses"] == 2
-
-
-def test_a_recovery_must_be_held(tmp_path: Path) -> None:
-    rows = ((40, 50), (50, 90), (60, 70), (70, 90), (75, 95))
-    run = dropping(tmp_path, *rows)
-    loaded = run.close()
-    held = [analysis.load(loaded, RecoveryRule(hold_s=hold_s)).episodes.iloc[0] for hold_s in (10, 11, 30, 31)]
-    assert [row["recovery_s"] for row in held[:3]] == [10, 30, 30]
-    assert held[3]["outcome"] == "censored"
-    assert held[1]["relapses"] == 0
-
-
-def test_epsilon_sets_the_level(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50), (50, 72), (60, 90))
-    folder = run.close()
-    found = [analysis.load(folder, RecoveryRule(epsilon=e)).episodes.iloc[0]["recovery_s"] for e in (0.0, 0.05, 0.2)]
-    assert found == [20, 20, 10]
-
-
-def test_a_gradual_drift_that_bites_at_a_later_step_is_timed_from_its_opening(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 88))
-    run[A0].drift("x", 50, 2, episode_id="x/1", opens_episode=False, step=2, steps=2)
-    run[A0].accuracy("x", 50, 60, cause="drift")
-    run[A0].accuracy("x", 64, 90, cause="deployment")
-    found = only(run)
-    assert found["outcome"] == "recovered"
-    assert found["recovery_s"] == 24
-
-
-def test_recovery_can_be_measured_against_an_ideal_learner(tmp_path: Path) -> None:
-    run = WrittenRun(tmp_path, learners=("a", "ideal"))
-    for learner, after in (("a", (30, 60)), ("ideal", (50, 70))):
-        world = run[learner, 0]
-        world.accuracy("x", 0, 90)
-        world.drift("x", 40, 1)
-        world.accuracy("x", 40, after[0], cause="drift")
-        world.accuracy("x", 70, after[1], cause="deployment")
-    # the ideal's mean after the drift: (0.5 * 30 + 0.7 * 30) / 60 = 0.6
-    found = episodes(run, ideal="ideal").set_index("learner")
-    assert found.loc["a", "reference"] == pytest.approx(0.6)
-    assert found.loc["a", "recovery_s"] == 30
-    assert found.loc["ideal", "outcome"] == "recovered"
-
-
-def test_a_dead_battery_is_a_competing_event_followed_to_the_episode_s_end(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50))
-    run[A0].online("x", 0)
-    run[A0].online("x", 70, "offline", "battery")
-    loaded = analysis.load(run.close())
-    found = loaded.episodes.iloc[0]
-    assert (found["outcome"], found["battery_s"]) == ("battery", 70)
-    seen = observations(loaded.episodes, "recovery").iloc[0]
-    assert (seen["duration_s"], seen["observed"]) == (60, False)
-    assert loaded.seed_metrics.loc[A0, "battery_deaths"] == 1
-
-
-def test_a_device_that_comes_back_was_not_dead(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50))
-    run[A0].online("x", 50, "offline", "battery")
-    run[A0].online("x", 60)
-    found = only(run)
-    assert found["outcome"] == "censored"
-    assert math.isnan(found["battery_s"])
-
-
-def test_recovery_before_the_battery_died_counts(tmp_path: Path) -> None:
-    run = dropping(tmp_path, (40, 50), (50, 90))
-    run[A0].online("x", 70, "offline", "battery")
-    assert only(run)["outcome"] == "recovered"
-
-
-def test_a_drift_at_the_start_has_no_level_before_it(tmp_path: Path) -> None:
+def test_what_happens_at_the_instant_of_the_next_drift_belongs_to_that_one(tmp_path: Path) -> None:
     run = WrittenRun(tmp_path)
-    run[A0].drift("x", 0, 1)
-    run[A0].accuracy("x", 0, 50)
-    found = only(run)
-    assert found["outcome"] == "unmeasured"
-    assert math.isnan(found["reference"])
+    run[A0].drift("x", 40, 1)
+    run[A0].drift("x", 60, 2)
+    run[A0].job("x", 60, 65, "x@2")
+    run[A0].deploy("x", 60, "x/2", cohort_informed_by="x/2")
+    found = episodes(run).set_index("time_s")[["reaction_s", "deployment_s", "cohort_deployment_s"]]
+    assert np.isnan(found.loc[40]).all()
+    assert found.loc[60].tolist() == [0, 0, 0]
+
+
+def test_what_happens_at_the_horizon_is_seen(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    run[A0].drift("x", 40, 1)
+    run[A0].deploy("x", 100, "x/1")
+    assert only(run)["deployment_s"] == 60
+
+
+def test_a_trained_model_is_at_least_as_well_informed_as_one_that_was_selected_by_scores(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    run[A0].drift("x", 40, 1)
+    run[A0].deploy("x", 50, "x/1", cohort_informed_by="x/1")  # it was trained; nothing was scored
+    run[A0].deploy("x", 60, "x/1", score_informed_by="x/1")
+    run[A0].drift("y", 40, 1)
+    run[A0].deploy("y", 55, "", score_informed_by="y/1")
+    found = episodes(run).set_index("device")
+    assert found["score_deployment_s"].to_dict() == {"x": 10, "y": 15}
+
+
+def test_a_model_deployed_to_a_device_whose_battery_is_dead_does_not_count(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    for device, dead_s in (("before", 30), ("within", 50), ("later", 70)):
+        run[A0].online(device, dead_s, "offline", "battery")
+        run[A0].drift(device, 40, 1)
+        told = f"{device}/1"
+        run[A0].deploy(device, 60, told, serving="cloud", cohort_informed_by=told, score_informed_by=told)
+    found = episodes(run).set_index("device")[["deployment_s", "cohort_deployment_s", "score_deployment_s"]]
+    assert np.isnan(found.loc[["before", "within"]]).all(axis=None)
+    assert found.loc["later"].tolist() == [20, 20, 20]
 
 
 def test_in_timing_only_runs_recovery_is_unmeasured_and_the_rest_is_not(tmp_path: Path) -> None:
@@ -289,52 +184,3 @@ def test_a_drift_after_the_frontier_is_no_episode(tmp_path: Path) -> None:
 def test_an_unknown_measure_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no measure 'speed': one of detection, reaction, deployment"):
         observations(episodes(WrittenRun(tmp_path)), "speed")
-
-
-def slow_recovery(
-    rows: list[tuple[float, float]], drift_s: float, until_s: float, epsilon: float, window_s: float, hold_s: float
-) -> tuple[str, float, int]:
-    """The same definition for one episode on one device, in a loop over a fine grid of integer times."""
-
-    def value(time_s: float) -> float:
-        return [v for t, v in rows if t <= time_s][-1]
-
-    before = [value(t) for t in range(int(max(0, drift_s - window_s)), int(drift_s))]
-    if not before:
-        return "unmeasured", math.nan, 0
-    level = (1 - epsilon) * sum(before) / len(before) - 1e-9
-    ok = [value(t) >= level for t in range(int(drift_s), int(until_s))]
-    if ok[0]:
-        return "unaffected", math.nan, 0
-    for place in range(1, len(ok)):
-        if ok[place] and not ok[place - 1]:
-            length = next((n for n, good in enumerate(ok[place:]) if not good), len(ok) - place)
-            if length >= hold_s:
-                falls = sum(ok[n - 1] and not ok[n] for n in range(place + 1, len(ok)))
-                return "recovered", float(place), falls
-    return "censored", math.nan, 0
-
-
-@settings(max_examples=50)
-@given(
-    changes=st.dictionaries(st.integers(1, 29), st.integers(0, 20), max_size=12),
-    start=st.integers(0, 20),
-    drift_s=st.integers(0, 28),
-    epsilon=st.sampled_from([0.0, 0.1, 0.5]),
-    window_s=st.integers(1, 30),
-    hold_s=st.integers(0, 6),
-)
-def test_recovery_equals_a_plain_loop(
-    changes: dict[int, int], start: int, drift_s: int, epsilon: float, window_s: int, hold_s: int
-) -> None:
-    rows = [(float(t), v / 20) for t, v in sorted({0: start, **changes}.items())]
-    key = {"learner": "a", "seed": 0, "device": "x"}
-    accuracy = pd.DataFrame([{**key, "time_s": t, "accuracy": v, "view": "current"} for t, v in rows])
-    drifts = pd.DataFrame([{**key, "time_s": float(drift_s)}])
-    opened = drifts.assign(until_s=30.0, battery_s=np.nan)
-    worlds = pd.DataFrame([{"learner": "a", "seed": 0, "until_s": 30.0}])
-    found = recoveries(opened, drifts, accuracy, worlds, epsilon, window_s, hold_s).iloc[0]
-    outcome, seconds, relapses = slow_recovery(rows, drift_s, 30, epsilon, window_s, hold_s)
-    assert found["outcome"] == outcome
-    assert found["recovery_s"] == pytest.approx(seconds, nan_ok=True)
-    assert found["relapses"] == relapses

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from written_runs import WrittenRun
 
 import analysis
-from analysis.mlflow_export import POINTS, _flat, _thinned
+from analysis.mlflow_export import POINTS, _curves, _flat, _thinned
 from edgesim.cli import app
 
 
@@ -68,6 +68,15 @@ def test_a_long_curve_is_read_off_at_even_times() -> None:
     assert all(value == math.floor(time_s) for time_s, value in thinned.items())
     short = curve.iloc[:POINTS]
     pd.testing.assert_series_equal(_thinned(short), short)
+
+
+def test_what_is_under_way_at_the_end_counts_there(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    run["a", 0].send("x", 0.0, 10.0, 100)
+    run["a", 0].send("x", 50.0, None, 900)
+    loaded = analysis.load(run.close())
+    assert _curves(loaded, "a", 0)["up_bytes"].to_dict() == {10.0: 100.0, 100.0: 1000.0}
+    assert loaded.seed_metrics.loc[("a", 0), "up_bytes"] == 1000
 
 
 # -- with MLflow ---------------------------------------------------------------------------------------------------

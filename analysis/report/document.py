@@ -71,19 +71,12 @@ class _Curves:
         self._sampled = self._long = False
 
     @cached_property
-    def _seeds(self) -> pd.DataFrame:
-        """Mean accuracy over devices, world by world."""
-        spans = self._run.spans
-        return accuracy.fleet(spans[spans["served_s"] > 0], self._run.worlds)
-
-    @cached_property
     def _pooled(self) -> pd.DataFrame:
         """Mean accuracy over the devices of all seeds: as if they were one world."""
         if len(self._run.seeds) <= 1:
-            return self._seeds
+            return self._run.fleet
         worlds = self._run.worlds.assign(seed=0).drop_duplicates(["learner", "seed"])
-        spans = self._run.spans
-        return accuracy.fleet(spans[spans["served_s"] > 0].assign(seed=0), worlds)
+        return accuracy.fleet(self._run.spans.assign(seed=0), worlds)
 
     @property
     def notes(self) -> list[str]:
@@ -100,7 +93,7 @@ class _Curves:
 
     def fleet(self, seed: int | None) -> dict[str, dict[str, Any]]:
         """Mean accuracy over devices by learner, of one seed or of all; of all with the middle 80 % of the devices."""
-        rows = self._pooled if seed is None else self._seeds[self._seeds["seed"] == seed]
+        rows = self._pooled if seed is None else self._run.fleet[self._run.fleet["seed"] == seed]
         found = {}
         for learner, own in rows.groupby("learner", sort=False):
             times_s, mean = self._short(*to_the_end(*steps(own["time_s"], own["accuracy"].round(9))))
