@@ -1,9 +1,10 @@
 """Drift episodes: one row a (device, drift), with how long it can be followed and when each thing happened.
 
-An episode opens with the first step of a drift on a device. It is followed until the next episode opens on
-that device or its world ends; what has not happened by then is *right-censored*: it may happen later, we only
-know that it had not yet. What happens at the very instant of the next drift belongs to that one. A device whose
-battery is dead will never recover: a *competing event*, not a censoring.
+An episode opens with the first step of a drift on a device that is of the fleet then: it has joined, and has not left
+for good. It is followed until the next episode opens on that device, it leaves, or its world ends; what has not
+happened by then is *right-censored*: it may happen later, we only know that it had not yet. What happens at the very
+instant of the next drift belongs to that one. A device whose battery is dead will never recover: a *competing event*, not a
+censoring.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.recovery import recoveries
+from analysis.spans import absent_spans
 from analysis.worlds import DEVICE, Flags, Floats, per_row, shared_groups
 
 MEASURES = ("detection", "reaction", "deployment", "cohort_deployment", "score_deployment", "recovery")
@@ -65,7 +67,7 @@ def episodes(
         A row an episode, with ``learner, seed, device, episode_id, drift_id, cohort_id, name, kind, phase,
         time_s`` and
 
-        - ``until_s``, ``ends_by`` ("drift" or "horizon"): how far it is followed;
+        - ``until_s``, ``ends_by`` ("drift", "leaves" or "horizon"): how far it is followed;
         - ``battery_s``: when the battery died for good within it, NaN if it did not;
         - ``watched``: whether a detector was set up on the device by then and there was something to notice (a mere
           replacement is nothing); ``detection_s``: from the drift to the first alarm credited to it or to another
@@ -83,7 +85,7 @@ def episodes(
     """
     rule = rule or RecoveryRule()
     drifts = tables["drifts"]
-    found = _openings(drifts, worlds)
+    found = _openings(drifts, worlds, absent_spans(tables["availability"], worlds))
     found["battery_s"] = _battery_death(found, tables["availability"])
     over_s = _over(found)
     found["watched"], found["detection_s"] = _detected(found, tables["detections"], over_s)
@@ -97,6 +99,7 @@ def episodes(
         found[name] = _first(found, _informed_models(tables["deployments"], drifts, column), dead_s)
     found["score_deployment_s"] = np.fmin(found["score_deployment_s"], found["deployment_s"])
     levels = recoveries(found, drifts, tables["accuracy"], worlds, rule.epsilon, rule.window_s, rule.hold_s, rule.ideal)
+    found = found.drop(columns="joined_s")
     return found.merge(levels, on=[*DEVICE, "time_s"], how="left", validate="many_to_one")
 
 
@@ -126,24 +129,41 @@ def observations(episodes: pd.DataFrame, measure: str) -> pd.DataFrame:
     return rows[DEVICE].assign(duration_s=duration, observed=observed).reset_index(drop=True)
 
 
-def _openings(drifts: pd.DataFrame, worlds: pd.DataFrame) -> pd.DataFrame:
+def _openings(drifts: pd.DataFrame, worlds: pd.DataFrame, absent: pd.DataFrame) -> pd.DataFrame:
     names = [*DEVICE, "episode_id", "drift_id", "cohort_id", "name", "kind", "phase", "time_s"]
     opened = drifts.loc[drifts["opens_episode"], names]
     opened = opened.assign(until_s=per_row(opened, worlds, "until_s"))
-    opened = opened[opened["time_s"] < opened["until_s"]]
+    opened = _while_there(opened[opened["time_s"] < opened["until_s"]], absent)
     moments = opened[[*DEVICE, "time_s"]].drop_duplicates().sort_values([*DEVICE, "time_s"])
     moments["next_s"] = moments.groupby(DEVICE)["time_s"].shift(-1)
     opened = opened.merge(moments, on=[*DEVICE, "time_s"])
     by_drift = opened["next_s"] < opened["until_s"]
-    ends_by = pd.Series(np.where(by_drift, "drift", "horizon"), opened.index, dtype="str")
+    end = np.select([by_drift, opened["leaves"]], ["drift", "leaves"], "horizon")
     until_s = opened["until_s"].where(~by_drift, opened["next_s"])
-    return opened.assign(until_s=until_s, ends_by=ends_by).drop(columns="next_s")
+    ends_by = pd.Series(end, opened.index, dtype="str")
+    return opened.assign(until_s=until_s, ends_by=ends_by).drop(columns=["next_s", "leaves"])
+
+
+def _while_there(opened: pd.DataFrame, absent: pd.DataFrame) -> pd.DataFrame:
+    """Leave out drifts of devices that had not joined or had left for good; the others are followed until they leave.
+
+    Adds ``leaves``, whether that ends it before its world does, and ``joined_s``, from when on the device was there.
+    """
+    opened = opened.reset_index(drop=True)
+    pairs = opened[[*DEVICE, "time_s"]].reset_index().merge(absent, on=DEVICE)
+    away = pairs.loc[(pairs["start_s"] <= pairs["time_s"]) & (pairs["time_s"] < pairs["end_s"]), "index"]
+    leaves_s = pairs[pairs["start_s"] > pairs["time_s"]].groupby("index")["start_s"].min().reindex(opened.index)
+    leaves = leaves_s < opened["until_s"]
+    joined_s = pairs[pairs["end_s"] <= pairs["time_s"]].groupby("index")["end_s"].max().reindex(opened.index)
+    until_s = opened["until_s"].where(~leaves, leaves_s)
+    opened = opened.assign(until_s=until_s, leaves=leaves, joined_s=joined_s.fillna(0.0))
+    return opened.drop(index=away.unique())
 
 
 def _over(episodes: pd.DataFrame) -> Floats:
-    """The first instant that is not an episode's any more: the next drift's, or just after its world's end."""
+    """The first instant that is not an episode's any more: the next drift's, leaving, or just after its world's end."""
     until_s = episodes["until_s"].to_numpy(np.float64)
-    return np.where(episodes["ends_by"] == "drift", until_s, np.nextafter(until_s, np.inf))
+    return np.where(episodes["ends_by"] == "horizon", np.nextafter(until_s, np.inf), until_s)
 
 
 def _battery_death(episodes: pd.DataFrame, availability: pd.DataFrame) -> pd.Series[float]:

@@ -24,8 +24,8 @@ def recoveries(
 ) -> pd.DataFrame:
     """Find for each episode when accuracy was back, and what became of it otherwise.
 
-    The level is (1 - epsilon) x the reference: time-weighted accuracy over ``window_s`` before the drift (cut
-    at the device's previous episode and at its first accuracy), or after the drift the learner ``ideal``'s. A
+    The level is (1 - epsilon) x the reference: time-weighted accuracy over ``window_s`` before the drift (cut at the
+    device's previous episode, where it joined and at its first accuracy), or after the drift the learner ``ideal``'s. A
     drop is an accuracy below the level at the drift or at one of its later steps, even if a deployment at that very
     instant raises it again: then it is recovered from after 0 s. Recovery is the first time from the first drop on
     from which accuracy is at the level for at least ``hold_s``, before the episode ends and the battery dies.
@@ -33,7 +33,7 @@ def recoveries(
     Parameters
     ----------
     episodes
-        ``learner, seed, device, time_s, until_s, battery_s``; several at one instant on one device are one
+        ``learner, seed, device, time_s, until_s, battery_s, joined_s``; several at one instant on one device are one
         here.
 
     accuracy
@@ -51,7 +51,7 @@ def recoveries(
         - ``relapses``: how often accuracy fell below the level after recovery, within the episode;
         - ``reference``; ``dropped_to``: the lowest accuracy within the episode.
     """
-    found = episodes[[*DEVICE, "time_s", "until_s", "battery_s"]].drop_duplicates([*DEVICE, "time_s"])
+    found = episodes[[*DEVICE, "time_s", "until_s", "battery_s", "joined_s"]].drop_duplicates([*DEVICE, "time_s"])
     found = found.sort_values([*DEVICE, "time_s"]).reset_index(drop=True)
     pieces = _pieces(found, drifts, accuracy, worlds, window_s)
     known = pieces["accuracy"].notna().to_numpy()
@@ -152,7 +152,7 @@ def _pieces(
     spans = accuracy_spans(accuracy, worlds)[[*DEVICE, "start_s", "end_s", "accuracy"]]
     spans = spans.merge(found[DEVICE].drop_duplicates(), on=DEVICE)
     previous_s = found.groupby(DEVICE)["time_s"].shift(1).fillna(-np.inf)
-    window_start_s = np.maximum(found["time_s"] - window_s, previous_s)
+    window_start_s = np.maximum(np.maximum(found["time_s"] - window_s, previous_s), found["joined_s"])
     steps = drifts[[*DEVICE, "time_s"]].rename(columns={"time_s": "start_s"})
     cuts = pd.concat(
         [

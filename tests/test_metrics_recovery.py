@@ -321,7 +321,7 @@ def test_recovery_equals_a_plain_loop(
         struck = pd.DataFrame([{**same, "time_s": float(drift_s), "cause": c, "accuracy": v} for c, v in instant])
         accuracy = pd.concat([accuracy, struck])
     drifts = pd.DataFrame([{**key, "time_s": float(drift_s)}])
-    opened = drifts.assign(until_s=30.0, battery_s=np.nan)
+    opened = drifts.assign(until_s=30.0, battery_s=np.nan, joined_s=0.0)
     worlds = pd.DataFrame([{"learner": "a", "seed": 0, "until_s": 30.0}])
     found = recoveries(opened, drifts, accuracy, worlds, epsilon, window_s, hold_s).iloc[0]
     left = None if dip is None else dip / 20

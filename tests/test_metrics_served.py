@@ -53,6 +53,33 @@ def test_a_device_that_is_away_for_another_reason_before_it_joins_is_not_there_e
     assert spans(analysis.load(run.close())) == [("x", 0, 60, 0, 0), ("x", 60, 100, 40, 0)]
 
 
+def test_a_drift_opens_no_episode_on_a_device_that_is_not_of_the_fleet(tmp_path: Path) -> None:
+    run = WrittenRun(tmp_path)
+    world = run[A0]
+    world.online("late", 0, "offline", "joins")
+    world.online("late", 30, "online", "joins")
+    world.online("gone", 0, "online", "start")
+    world.online("gone", 50, "offline", "leaves")
+    world.online("stays", 0, "online", "start")
+    for device in ("late", "gone", "stays"):
+        world.accuracy(device, 0, 90)
+        for phase, time_s in enumerate((20, 40, 70), start=1):
+            world.drift(device, time_s, phase)
+            world.accuracy(device, time_s, 10, cause="drift")
+        world.accuracy(device, 60, 90, cause="deployment")
+    found = analysis.load(run.close()).episodes
+    told = found[["device", "time_s", "until_s", "ends_by", "outcome"]].sort_values(["device", "time_s"])
+    assert told.to_records(index=False).tolist() == [
+        ("gone", 20, 40, "drift", "censored"),
+        ("gone", 40, 50, "leaves", "unaffected"),
+        ("late", 40, 70, "drift", "unaffected"),
+        ("late", 70, 100, "horizon", "censored"),
+        ("stays", 20, 40, "drift", "censored"),
+        ("stays", 40, 70, "drift", "unaffected"),
+        ("stays", 70, 100, "horizon", "censored"),
+    ]
+
+
 @pytest.mark.parametrize("serving", ["device", "cloud"])
 def test_time_with_an_empty_battery_is_unserved_wherever_the_model_is(tmp_path: Path, serving: str) -> None:
     run = WrittenRun(tmp_path)
