@@ -3,8 +3,8 @@
 An episode opens with the first step of a drift on a device that is of the fleet then: it has joined, and has not left
 for good. It is followed until the next episode opens on that device, it leaves, or its world ends; what has not
 happened by then is *right-censored*: it may happen later, we only know that it had not yet. What happens at the very
-instant of the next drift belongs to that one. A device whose battery is dead will never recover: a *competing event*, not a
-censoring.
+instant of the next drift belongs to that one. A device whose battery is dead will never recover: a *competing event*,
+not a censoring.
 """
 
 from __future__ import annotations
