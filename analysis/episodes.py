@@ -157,7 +157,8 @@ def _while_there(opened: pd.DataFrame, absent: pd.DataFrame) -> pd.DataFrame:
     joined_s = pairs[pairs["end_s"] <= pairs["time_s"]].groupby("index")["end_s"].max().reindex(opened.index)
     until_s = opened["until_s"].where(~leaves, leaves_s)
     opened = opened.assign(until_s=until_s, leaves=leaves, joined_s=joined_s.fillna(0.0))
-    return opened.drop(index=away.unique())
+    there: pd.DataFrame = opened[~opened.index.isin(away)]
+    return there
 
 
 def _over(episodes: pd.DataFrame) -> Floats:

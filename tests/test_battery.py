@@ -109,7 +109,7 @@ def test_changes_of_the_draw_leave_few_wake_ups_behind() -> None:
     battery.start(True)
     for number in range(200):
         env.run(float(number + 1))
-        battery.computing(number % 2)
+        battery.computing(number % 2 == 1)
     assert len(env._queue) < 5
 
 
@@ -129,9 +129,9 @@ def test_level_is_initial_plus_charged_minus_spent_and_stays_within_its_bounds(
     for wait_s, move in moves:
         env.run(env.now + wait_s)
         if move == "compute":
-            battery.computing(1)
+            battery.computing(True)
         elif move == "idle":
-            battery.computing(0)
+            battery.computing(False)
         elif not battery.empty:
             battery.online(move == "back")
         assert battery.level_j == pytest.approx(30.0 + battery.charged_j - battery.spent_j, abs=1e-9)
@@ -199,6 +199,23 @@ def test_an_overhead_of_a_step_draws_the_power_of_computing() -> None:
     assert log == [pytest.approx(30.0)]  # 3 W from the start, in FLOPs and in overhead
 
 
+def test_overheads_at_the_same_time_draw_the_power_of_computing_once() -> None:
+    def script(log: list[Any], world: World) -> Generator[Event, Any, None]:
+        device = world.devices[0]
+        yield world.gather([device.train(world.initial, tag=number) for number in range(4)])
+        log.append(world.now)
+
+    fast = {"compute": "1 GFLOP/s", "step_overhead": "10 s", "power": {"compute": "4 W"}}
+    device = {**DEVICE, **fast, "battery": {"capacity": "10 kJ"}}
+    log, tables = play(script, tiny_scenario(devices=[device], drifts=[]))
+    assert log == [pytest.approx(20.0, rel=1e-4)]
+    assert tables["battery"]["draw_w"].tolist() == [0.0, 4.0, 0.0, 0.0]
+    assert tables["battery"]["spent_j"].iloc[-1] == pytest.approx(80.0, rel=1e-4)
+    own = tables["computations"].query("node == 'near-0'")
+    assert own["busy_s"].tolist() == pytest.approx([5.0] * 4, rel=1e-4)
+    assert tables["energy"]["compute_j"].iloc[0] == pytest.approx(tables["battery"]["spent_j"].iloc[-1])
+
+
 def test_transfers_that_end_together_give_nothing_back_to_a_full_battery() -> None:
     def script(log: list[Any], world: World) -> Generator[Event, Any, None]:
         device = world.devices[0]
@@ -235,7 +252,8 @@ def test_a_charged_battery_brings_the_device_back_unless_the_schedule_keeps_it_a
     longer = {**device, "away": [{"at": "45 s", "for": "15 s"}]}
     log, tables = play(script, tiny_scenario(devices=[longer], drifts=[], horizon="2 min"))
     assert log == [False, 60.0]
-    assert tables["availability"]["time_s"].tolist() == [0.0, 30.0, 60.0]
+    assert tables["availability"]["time_s"].tolist() == [0.0, 30.0, 50.0, 60.0]
+    assert tables["availability"]["cause"].iloc[2] == "schedule"  # charged, and away all the same
 
 
 def test_a_device_that_is_away_draws_nothing() -> None:
@@ -311,8 +329,8 @@ def test_a_battery_holds_what_went_in_less_what_the_books_say_was_spent(fleet: l
         assert own["event"].iloc[-1] == "end"
         spent = energy[energy["device"] == name].iloc[0]
         assert own["spent_j"].iloc[-1] == pytest.approx(spent["total_j"], rel=1e-9)
-        states = availability[availability["device"] == name]["state"].tolist()
-        assert all(before != after for before, after in pairwise(states))
+        states = availability[availability["device"] == name][["state", "cause"]].values.tolist()
+        assert all(before != after and "offline" in before + after for before, after in pairwise(states))
         empty = own[own["event"] == "empty"]
         assert (empty["level_ratio"] <= 1e-8).all()
         dead = availability[(availability["device"] == name) & (availability["cause"] == "battery")]

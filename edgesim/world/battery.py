@@ -20,10 +20,13 @@ from .priorities import ENVIRONMENT
 
 if TYPE_CHECKING:
     from .energy import Power
-    from .network import Transfer
+    from .network import Network, Transfer
 
 _NOTHING = 1e-9
 """Share of the capacity that counts as nothing: where bytes cost energy, the wake-ups creep up on the end."""
+
+_NEARLY_FULL = 0.99
+"""Share of the capacity from which on the level is watched where bytes cost energy: with 1 it would creep up on it."""
 
 _LOOK_AHEAD = 64
 """Steps of the charging power that are looked at to find the end; it is looked for again after them."""
@@ -88,6 +91,7 @@ class Battery:
         "_record",
         "_store",
         "_tell",
+        "_watched",
         "charged_j",
         "draw_w",
         "empty",
@@ -112,7 +116,8 @@ class Battery:
         self._alarm_s = math.inf
         self._at_s = float(env.now)
         self._bytes: dict[Transfer, tuple[float, float]] = {}  # open ones: bytes accounted for, bytes/s at most
-        self._computing = 0
+        self._watched: Network | None = None  # while it tells when what the bytes draw may change
+        self._computing = False
         self._radios = 0
         self._online = False
         self.level_j = store.initial_j
@@ -141,10 +146,10 @@ class Battery:
             self._online = there
             self._changed()
 
-    def computing(self, at_a_time: int) -> None:
-        """So many things draw the power of computing from now on."""
-        if at_a_time != self._computing:
-            self._computing = at_a_time
+    def computing(self, busy: bool) -> None:
+        """Whether any job runs from now on."""
+        if busy != self._computing:
+            self._computing = busy
             self._changed()
 
     def opened(self, transfer: Transfer) -> None:
@@ -178,7 +183,8 @@ class Battery:
         if not self._online:
             return 0.0
         power = self._power
-        return power.idle_w + power.compute_w * self._computing + (power.radio_w if self._radios else 0.0)
+        computing_w = power.compute_w if self._computing else 0.0
+        return power.idle_w + computing_w + (power.radio_w if self._radios else 0.0)
 
     def _changed(self) -> None:
         watts = self._watts()
@@ -218,6 +224,8 @@ class Battery:
 
     def _arm(self) -> None:
         due_s = self._when_due()
+        if self._bytes or self._watched:
+            due_s = min(due_s, self._when_to_look())
         if due_s < self._alarm_s:  # one that rings too early arms the next: most changes of the draw need none
             self._alarm_s = due_s
             self._alarm = Alarm(self._env, due_s, ENVIRONMENT, self._ring)
@@ -238,6 +246,56 @@ class Battery:
                     return due_s
             level_j = min(level_j + rise_w * (end_s - start_s), self._store.capacity_j) if rise_w else level_j
         return math.inf
+
+    def _when_to_look(self) -> float:
+        """When the level has to be brought up to date although nothing happens to the device.
+
+        Of what bytes draw, only the sum since the last time is known. That is enough, unless the battery is full for
+        a part of the time: then it matters when they were sent. So it looks when it may be full, and while it nearly is
+        and bytes decide whether it stays so, whenever their rate may change.
+        """
+        charging, level_j, draw_w = self._store.charging_w, self.level_j, self.draw_w
+        bytes_w = sum(fastest for _, fastest in self._bytes.values()) * self._power.radio_j_per_byte  # at most
+        look_s, bytes_decide = math.inf, False
+        if bytes_w and charging.highest > draw_w:
+            for looked, (start_s, end_s, charging_w) in enumerate(charging.pieces(self._at_s, math.inf)):
+                look_s = start_s
+                if looked == _LOOK_AHEAD:
+                    break
+                rise_w = charging_w - draw_w  # at most
+                look_s = start_s + max(0.0, (self.capacity_j - level_j) / rise_w) if rise_w > 0.0 else math.inf
+                if not looked and rise_w > 0.0 and level_j >= _NEARLY_FULL * self.capacity_j:
+                    bytes_decide = charging_w < draw_w + bytes_w
+                    look_s = self._next_rate_s() if bytes_decide else end_s
+                    break
+                if look_s <= end_s:
+                    break
+                level_j = min(level_j + rise_w * (end_s - start_s), self.capacity_j) if rise_w else level_j
+        self._watch(next(iter(self._bytes)).network if bytes_decide else None)
+        return look_s
+
+    def _next_rate_s(self) -> float:
+        """When the rate of an open transfer changes next, whatever others send."""
+        now, next_s = self._at_s, math.inf
+        for transfer in self._bytes:
+            next_s = min([next_s, *(link.capacity.next_change(now) for link in transfer.links)])
+            flows_s = transfer.start_s + transfer.latency_s
+            if flows_s > now:
+                next_s = min(next_s, flows_s)
+        return next_s
+
+    def _watch(self, network: Network | None) -> None:
+        """Look also when others may have changed a rate, or no longer."""
+        if network is not self._watched:
+            if self._watched is not None:
+                self._watched.unwatch(self._look)
+            if network is not None:
+                network.watch(self._look)
+            self._watched = network
+
+    def _look(self) -> None:
+        self._settle()
+        self._arm()
 
     def _ring(self, alarm: Event) -> None:
         if alarm is not self._alarm:

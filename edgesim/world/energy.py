@@ -94,10 +94,10 @@ class EnergyMeter:
         if self.battery is not None:
             self.battery.online(there)
 
-    def computing(self, at_a_time: int) -> None:
-        """So many things draw the power of computing from now on: the processor, and each overhead of a step."""
+    def computing(self, busy: bool) -> None:
+        """Whether any job runs from now on, in FLOPs or in the overhead of its steps."""
         if self.battery is not None:
-            self.battery.computing(at_a_time)
+            self.battery.computing(busy)
 
     def opened(self, transfer: Transfer) -> float:
         """A transfer has begun; the reading of the radio's clock, to be given at its end."""

@@ -31,6 +31,11 @@ class Line:
         self._end_s = 0.0
         self._mean_work = 0.0
 
+    @property
+    def backlog(self) -> float:
+        """Work in line at the end of the last stretch of time."""
+        return self._backlog
+
     def pass_time(self, start_s: float, end_s: float, demand: Demand) -> Passage:
         """Let ``demand`` come from ``start_s`` to ``end_s``, the capacity being constant; nothing came before."""
         speed = self.capacity.value(start_s)
@@ -42,21 +47,22 @@ class Line:
         if demand.per_s:
             self._mean_work = demand.work / demand.per_s
         if not before and growth <= 0.0:
-            at_rest = Piece(start_s, end_s, 0.0, 0.0, Wait.of(demand, speed, end_s))
-            return Passage(self.capacity, speed, (at_rest,), demand.per_s)
+            at_rest = Piece(start_s, end_s, 0.0, 0.0, Wait.of(demand, speed, end_s), demand.per_s)
+            return Passage(self.capacity, speed, (at_rest,), demand.work)
         empty_s = start_s - before / growth if growth < 0.0 else end_s
         if empty_s < end_s:
-            at_rest = Piece(empty_s, end_s, 0.0, 0.0, Wait.of(demand, speed, end_s))
-            pieces: tuple[Piece, ...] = (Piece(start_s, empty_s, before, 0.0, NO_WAIT), at_rest)
+            at_rest = Piece(empty_s, end_s, 0.0, 0.0, Wait.of(demand, speed, end_s), demand.per_s)
+            emptied = Piece(start_s, empty_s, before, 0.0, NO_WAIT, speed / self._mean_work)
+            pieces: tuple[Piece, ...] = (emptied, at_rest)
         else:
             self._backlog = after = max(0.0, before + growth * (end_s - start_s))
             wait = Wait.of(demand, speed, end_s) if growth > 0.0 and speed else NO_WAIT
             bounds_s = [start_s, *self._bends_s(start_s, end_s, before, demand.work), end_s]
             backlogs = [before, *(before + growth * (bend_s - start_s) for bend_s in bounds_s[1:-1]), after]
             ends = zip(pairwise(bounds_s), pairwise(backlogs), strict=True)
-            pieces = tuple(Piece(*times_s, *works, wait) for times_s, works in ends)
-        done_per_s = demand.work + (before - self._backlog) / (end_s - start_s)
-        return Passage(self.capacity, speed, pieces, done_per_s / self._mean_work)
+            leaving_per_s = (demand.work + (before - after) / (end_s - start_s)) / self._mean_work
+            pieces = tuple(Piece(*times_s, *works, wait, leaving_per_s) for times_s, works in ends)
+        return Passage(self.capacity, speed, pieces, demand.work)
 
     def _bends_s(self, start_s: float, end_s: float, before: float, work_per_s: float) -> Iterator[float]:
         """When those come whose turn is at the instants at which the capacity changes: their time in line bends there.
@@ -93,6 +99,8 @@ class Piece(NamedTuple):
         The backlog at the start and at the end, in work.
     wait
         What those who come in between wait beside the backlog.
+    leaving_per_s
+        Requests that leave in between, a second.
     """
 
     start_s: float
@@ -100,6 +108,7 @@ class Piece(NamedTuple):
     before: float
     after: float
     wait: Wait
+    leaving_per_s: float
 
     def backlog(self, time_s: float) -> float:
         """The backlog at a time within the piece."""
@@ -120,24 +129,34 @@ class Passage(NamedTuple):
         The same, in this stretch.
     pieces
         What the stretch is made of.
-    leaving_per_s
-        Requests that left, a second.
+    work_per_s
+        What came.
     """
 
     capacity: Signal
     speed: float
     pieces: tuple[Piece, ...]
-    leaving_per_s: float
+    work_per_s: float
+
+    @property
+    def rests(self) -> bool:
+        """Whether there is no backlog at any time."""
+        return not self.pieces[0].before and not self.pieces[-1].after
 
     def takes_s(self, time_s: float, work: float = 0.0) -> float:
         """How long who comes at ``time_s`` takes until the backlog, and then ``work``, are done.
 
         The capacity of the future is known: a backlog at the start of an outage waits for its end. What is being done
-        goes on at the speed at which it began.
+        goes on at the speed at which it began. After the stretch, as much is taken to come as in it.
         """
-        backlog = self._piece(time_s).backlog(time_s)
-        if not backlog and self.speed:
-            return work / self.speed
+        if time_s == math.inf:
+            return math.inf
+        if time_s <= self.pieces[-1].end_s:
+            backlog = self._piece(time_s).backlog(time_s)
+            if not backlog and self.speed:
+                return work / self.speed
+        else:
+            backlog = self._foreseen(time_s)
         turn_s = self.capacity.when_integral(time_s, backlog)
         if not work or turn_s == math.inf:
             return turn_s - time_s
@@ -148,6 +167,16 @@ class Passage(NamedTuple):
     def wait(self, time_s: float) -> Wait:
         """What who comes right after ``time_s`` waits beside the backlog."""
         return self._piece(time_s).wait
+
+    def leaving_per_s(self, time_s: float) -> float:
+        """Requests that leave right after ``time_s``, a second."""
+        return self._piece(time_s).leaving_per_s
+
+    def _foreseen(self, time_s: float) -> float:
+        """The backlog after the stretch, if as much comes as in it."""
+        last = self.pieces[-1]
+        more = self.work_per_s * (time_s - last.end_s) - self.capacity.integral(last.end_s, time_s)
+        return max(0.0, last.after + more)
 
     def _piece(self, time_s: float) -> Piece:
         for piece in self.pieces:

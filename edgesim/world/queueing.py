@@ -75,9 +75,9 @@ class Wait(NamedTuple):
         the mean is l E[S^2] / (2 (1 - r)), the variance that squared plus l E[S^3] / (3 (1 - r)). A queue near its
         capacity does not come to rest in the ``lasting_s`` that it has had: its mean is at most that of a Brownian
         motion reflected at 0, sqrt(2 l E[S^2] t / pi) (Harrison, Brownian Motion and Stochastic Flow Systems, 1985).
-        What exceeds the capacity is not counted here: it is a backlog.
+        What exceeds the capacity is not counted here: it is a backlog. Requests without work do not wait.
         """
-        if demand.per_s <= 0.0:
+        if demand.work <= 0.0:
             return NO_WAIT
         load, second, third = demand.work / speed, demand.work2 / speed**2, demand.work3 / speed**3
         resting_s = second / (2.0 * abs(1.0 - load)) if load != 1.0 else math.inf
@@ -138,7 +138,7 @@ class Batch(NamedTuple):
         earliest_s, latest_s = min(answers_s) + self.wait.mean_s, max(answers_s) + self.wait.mean_s
         if now_s <= earliest_s or latest_s == math.inf:
             return self.requests
-        return self.requests * max(0.0, latest_s - now_s) / (latest_s - earliest_s)
+        return self.requests * (latest_s - now_s) / (latest_s - earliest_s) if now_s < latest_s else 0.0
 
 
 def mean_s(batches: Sequence[Batch]) -> float:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from .. import models
 from ..signals import Signal
+from .crowd import Stay
 from .lines import Line, inside
 from .queueing import Batch, Demand, Wait, mean_s, quantiles_s
-from .shared_way import Sent, SharedWay, Way
+from .shared_way import Passed, Sent, SharedWay
 
 if TYPE_CHECKING:
     from .device import Device
@@ -36,15 +37,17 @@ class Row:
     mode: str
     online: bool
     flops: float  # of one answer
-    back: bool  # whether the device was away until then
     requests: float = 0.0
     unserved: float = 0.0
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)  # made in it
+    through: list[Batch] = field(default_factory=list)  # whose answer's instant is known since then
+    held: float = 0.0  # in line at its end on the way to the cloud and back, the answer's instant not known
 
-    def add(self, start_s: float, end_s: float, per_s: float, first_s: float, last_s: float, wait: Wait) -> None:
+    def add(self, start_s: float, end_s: float, per_s: float, first_s: float, last_s: float, wait: Wait) -> list[Batch]:
         """Count requests that were made in between, at a constant rate, and found a connection."""
-        if per_s:
-            self.batches.append(Batch((end_s - start_s) * per_s, start_s, end_s, first_s, last_s, wait))
+        made = [Batch((end_s - start_s) * per_s, start_s, end_s, first_s, last_s, wait)] if per_s else []
+        self.batches += made
+        return made
 
     def latencies_s(self) -> list[float | None]:
         """The mean and ``LEVELS``; None where nothing was or ever will be answered."""
@@ -63,36 +66,25 @@ class Client:
         Requests per second.
     """
 
-    __slots__ = (
-        "_changes",
-        "_online",
-        "_since_s",
-        "_unanswered",
-        "device",
-        "downlink",
-        "processor",
-        "rate",
-        "uplink",
-    )
+    __slots__ = ("_changes", "_held", "_since_s", "_unanswered", "device", "processor", "rate", "stay")
 
     def __init__(self, device: Device, rate: Signal) -> None:
         self.device = device
         self.rate = rate
         self.processor = Line(device.hardware.compute)
-        self.uplink, self.downlink = Line(device.hardware.uplink), Line(device.hardware.downlink)
+        self.stay = Stay(device.hardware)
         self._since_s = 0.0
         self._changes: list[Row] = []  # since the last :meth:`rows`, up to `_since_s`
-        self._online = True
         self._unanswered: list[Batch] = []
+        self._held = 0.0  # at the end of the row that was settled last
 
     def note(self, now_s: float) -> None:
         """Keep how it has been served until now: that is about to change."""
         if now_s > self._since_s:
             device = self.device
             flops = models.cost(device.model.architecture).forward_flops_per_sample
-            back = device.online and not self._online
-            self._changes.append(Row(self, self._since_s, now_s, device.serving, device.online, flops, back))
-            self._since_s, self._online = now_s, device.online
+            self._changes.append(Row(self, self._since_s, now_s, device.serving, device.online, flops))
+            self._since_s = now_s
 
     def rows(self, end_s: float) -> list[Row]:
         """Its rows since the last time, up to ``end_s``; nothing is counted in them yet."""
@@ -105,12 +97,13 @@ class Client:
 
         Those that waited when the device left are lost: unserved.
         """
-        before = self._waiting(row.start_s)
+        before = self._held + self._waiting(row.start_s)
         if not row.online:
             row.unserved += before
             self._unanswered.clear()
-        self._unanswered += row.batches
-        after = self._waiting(row.end_s)
+        self._unanswered += row.through
+        self._held = row.held
+        after = self._held + self._waiting(row.end_s)
         return max(0.0, before + row.requests - row.unserved - after), after
 
     def _waiting(self, now_s: float) -> float:
@@ -174,15 +167,19 @@ class Serving:
 
     def _record(self, end_s: float) -> None:
         rows = [row for client in self._clients.values() for row in client.rows(end_s)]
-        in_cloud = []
+        asking = set()
         for row in rows:
             if not row.online:
                 row.requests = row.unserved = row.client.rate.integral(row.start_s, row.end_s)
+                row.client.processor = Line(row.client.processor.capacity)
             elif row.mode == "device":
                 _answer_on_device(row)
             else:
-                in_cloud.append(row)
-        if in_cloud:
+                asking.add(row.client)
+            if row.client.stay.asking:
+                asking.add(row.client)
+        if asking:
+            in_cloud = [row for row in rows if row.client in asking]
             for from_s, to_s in self._shared.stretches(self._recorded_s, end_s):
                 self._answer_in_cloud(in_cloud, from_s, to_s)
         self._recorded_s = end_s
@@ -207,57 +204,98 @@ class Serving:
         asked = [
             (row, sent) for row in rows for sent in self._send(row, max(start_s, row.start_s), min(end_s, row.end_s))
         ]
-        ways = self._shared.pass_time(start_s, end_s, [sent for _, sent in asked])
+        passed = self._shared.pass_time(start_s, end_s, [sent for _, sent in asked])
         for row, sent in asked:
-            self._answer(row, sent, ways[sent.gateway, sent.flops])
+            self._answer(row, sent, passed)
+            row.held = sent.stay.held
+        shared = self._shared.holds_any
+        for stay, row in {sent.stay: row for row, sent in asked}.items():
+            if not (shared or stay.uplink.backlog or stay.downlink.backlog):
+                stay.held = row.held = 0.0  # but for what rounding left
+            stay.asking = stay.held > 0.0
 
     def _send(self, row: Row, start_s: float, end_s: float) -> Iterator[Sent]:
         """Send a row's requests over its device's uplink, as far as there is a connection."""
         client, device = row.client, row.client.device
+        if start_s >= end_s:
+            return
+        if not row.online:
+            if start_s == row.start_s:
+                client.stay = Stay(device.hardware)
+            return
+        stay, asks = client.stay, row.mode == "cloud"
+        stay.asking = stay.asking or asks
+        if not stay.asking:
+            return
         up, down = device.hardware.uplink, device.hardware.downlink
-        if row.back and start_s == row.start_s:
-            client.uplink, client.downlink = Line(up), Line(down)
         while start_s < end_s:
             until_s = min(end_s, *(signal.next_change(start_s) for signal in (client.rate, up, down)))
-            per_s = client.rate.value(start_s)
+            per_s = client.rate.value(start_s) if asks else 0.0
             requests = per_s * (until_s - start_s)
             row.requests += requests
             if not (up.value(start_s) and down.value(start_s) and self._shared.connects(device.gateway, start_s)):
                 row.unserved += requests
                 per_s = 0.0
-            uplink = client.uplink.pass_time(start_s, until_s, Demand.of(per_s, self._sample_bytes))
-            yield Sent(start_s, until_s, per_s, row.flops, device.gateway, uplink)
+            uplink = stay.uplink.pass_time(start_s, until_s, Demand.of(per_s, self._sample_bytes))
+            for piece in uplink.pieces:
+                times_s = piece.start_s, piece.end_s
+                yield Sent(*times_s, per_s, row.flops, device.gateway, stay, uplink, piece.leaving_per_s)
             start_s = until_s
 
-    def _answer(self, row: Row, sent: Sent, way: Way) -> None:
+    def _answer(self, row: Row, sent: Sent, passed: Passed) -> None:
         """Bring the answers back, and count how long it all took."""
-        client = row.client
-        answers = Demand.of(sent.uplink.leaving_per_s * way.share, self._response_bytes)
-        down = client.downlink.pass_time(sent.start_s, sent.end_s, answers)
-        if not sent.per_s:
-            return
+        stay, way = sent.stay, passed.ways[sent.gateway, sent.flops]
+        back_per_s = sent.leaving_per_s * passed.shares.get(sent.origin, 1.0) + passed.early_per_s.get(stay, 0.0)
+        down = stay.downlink.pass_time(sent.start_s, sent.end_s, Demand.of(back_per_s, self._response_bytes))
         passages = (sent.uplink, *way.passages, down)
-        fixed_s = 2.0 * client.device.latency_s
-        fixed_s += self._sample_bytes / min(sent.uplink.speed, way.up_bytes_per_s)
-        fixed_s += self._response_bytes / min(down.speed, way.down_bytes_per_s)
+        resting = not stay.held and all(passage.rests for passage in passages)
+        if resting and not sent.per_s:
+            return
+        fixed_s = 2.0 * row.client.device.latency_s
+        fixed_s += _time_s(self._sample_bytes, sent.uplink.speed, way.up_bytes_per_s)
+        fixed_s += _time_s(self._response_bytes, down.speed, way.down_bytes_per_s)
+        answer_s = _time_s(way.flops, way.processor.speed)
+        if resting:
+            wait = Wait.sum([passage.wait(sent.start_s) for passage in passages])
+            takes_s = fixed_s + answer_s
+            row.through += row.add(sent.start_s, sent.end_s, sent.per_s, takes_s, takes_s, wait)
+            stay.due_s = sent.end_s + takes_s + wait.mean_s
+            return
 
-        def takes_s(time_s: float) -> float:
-            return fixed_s + sent.uplink.takes_s(time_s) + way.takes_s(time_s) + down.takes_s(time_s)
+        def whole_s(time_s: float) -> float:
+            up_s = sent.uplink.takes_s(time_s)
+            way_s, back_s = way.takes_s(time_s + up_s)
+            return fixed_s + up_s + way_s + down.takes_s(back_s)
 
+        each_s = 0.0  # what an answer takes at least, where the device's own link is full
+        if not down.rests:
+            each_s = _time_s(self._response_bytes, down.speed)
+        elif not sent.uplink.rests:
+            each_s = _time_s(self._sample_bytes, sent.uplink.speed)
         cuts = {piece.start_s for passage in passages for piece in passage.pieces}
         inner = sorted(cut_s for cut_s in cuts if sent.start_s < cut_s < sent.end_s)
         for from_s, to_s in pairwise((sent.start_s, *inner, sent.end_s)):
             wait = Wait.sum([passage.wait(from_s) for passage in passages])
-            first_s, last_s = map(takes_s, inside(from_s, to_s))
-            row.add(from_s, to_s, sent.per_s, first_s, last_s, wait)
+            if sent.per_s:
+                first_s, last_s = map(whole_s, inside(from_s, to_s))
+                row.add(from_s, to_s, sent.per_s, first_s, last_s, wait)
+            after_s = fixed_s + answer_s + wait.mean_s
+            answers = down.leaving_per_s(from_s) * (to_s - from_s)
+            stay.held = max(0.0, stay.held + sent.per_s * (to_s - from_s) - answers)
+            if answers:
+                row.through.append(stay.answer(answers, from_s + after_s, to_s + after_s, each_s))
+
+
+def _time_s(work: float, *speeds: float) -> float:
+    """At the slowest of some speeds; nothing that waits in an outage has begun."""
+    slowest = min(speeds)
+    return work / slowest if slowest else 0.0
 
 
 def _answer_on_device(row: Row) -> None:
     """Count what was asked of a device's own processor."""
     client, start_s = row.client, row.start_s
     compute = client.device.hardware.compute
-    if row.back:
-        client.processor = Line(compute)
     while start_s < row.end_s:
         until_s = min(row.end_s, client.rate.next_change(start_s), compute.next_change(start_s))
         per_s = client.rate.value(start_s)
@@ -265,5 +303,5 @@ def _answer_on_device(row: Row) -> None:
         passage = client.processor.pass_time(start_s, until_s, Demand.of(per_s, row.flops))
         for piece in passage.pieces:
             first_s, last_s = (passage.takes_s(time_s, row.flops) for time_s in inside(piece.start_s, piece.end_s))
-            row.add(piece.start_s, piece.end_s, per_s, first_s, last_s, piece.wait)
+            row.through += row.add(piece.start_s, piece.end_s, per_s, first_s, last_s, piece.wait)
         start_s = until_s

@@ -11,7 +11,7 @@ from simpy.events import PENDING, Event
 from ..errors import Killed, OutOfMemory, VerbFailure
 from ..records import record
 from ..signals import Signal
-from .energy import EnergyMeter
+from .energy import EnergyMeter, ShareClock
 from .memory import Memory
 from .network.alarm import Alarm
 from .priorities import COMPLETION
@@ -87,6 +87,8 @@ class Job(Verb[Any], Computation):
 
     available_bytes: int
     computed_s: float | None = None  # when its work was done, from when on its overhead runs
+    entered_s = 0.0  # the reading of the worker's clock at its start
+    mixes = 0  # how often overheads had run beside other jobs by then
 
     def __init__(self, worker: Worker, work: Work, value: object) -> None:
         Computation.__init__(self, worker.env, work.flops)
@@ -138,7 +140,19 @@ class Worker:
         Where rows go.
     """
 
-    __slots__ = ("_meter", "_node", "_overheads", "_recorder", "_running", "away_cause", "env", "memory", "processor")
+    __slots__ = (
+        "_clock",
+        "_meter",
+        "_mixes",
+        "_node",
+        "_overheads",
+        "_recorder",
+        "_running",
+        "away_cause",
+        "env",
+        "memory",
+        "processor",
+    )
 
     def __init__(
         self,
@@ -155,6 +169,8 @@ class Worker:
         self._recorder = recorder
         self._running: dict[str, Job] = {}
         self._overheads = 0
+        self._mixes = 0
+        self._clock = ShareClock()  # of the jobs that run, in FLOPs or in overhead
         self.processor = Processor(env, speed)
         self.memory = Memory(env, available, self._kill_for_memory)
         self.away_cause = ""
@@ -188,6 +204,9 @@ class Worker:
             self._recorder.memory(self._node, "refused", work, self.memory)
             return self._refused(job, "out_of_memory", "memory", refusal)
         self._recorder.memory(self._node, "start", work, self.memory)
+        job.entered_s, job.mixes = self._clock.enter(job.start_s), self._mixes
+        if self._overheads:
+            self._mixes += 1
         self._running[work.job_id] = job
         self.processor.start(job)
         if self._meter.battery is not None:
@@ -208,6 +227,8 @@ class Worker:
     def begin_overhead(self) -> None:
         """The overhead of a running job begins."""
         self._overheads += 1
+        if len(self._running) > 1:
+            self._mixes += 1
         if self._meter.battery is not None:
             self._draw()
 
@@ -215,6 +236,7 @@ class Worker:
         """A running job is over, or is still running at the horizon."""
         work, overhead_s = job.work, 0.0
         del self._running[work.job_id]
+        share_s = self._clock.leave(self.env.now, job.entered_s)
         if job.computed_s is not None:
             self._overheads -= 1
             overhead_s = min(work.overhead_s, self.env.now - job.computed_s)
@@ -222,7 +244,8 @@ class Worker:
             self._draw()
         self.memory.release(work.job_id)
         self._recorder.memory(self._node, "killed" if status == "killed" else "end", work, self.memory)
-        busy_s = job.share_s + overhead_s
+        # Without another job beside an overhead that is the same, to the last bit the processor's own books.
+        busy_s = share_s if self._mixes > job.mixes else job.share_s + overhead_s
         energy_j = self._meter.computed(busy_s)
         self._recorder.computation(
             self._node, work, job.start_s, job.done_flops, job.available_bytes, busy_s, energy_j, status, cause
@@ -238,8 +261,8 @@ class Worker:
         return job
 
     def _draw(self) -> None:
-        """Tell the battery how much draws power."""
-        self._meter.computing((1 if self.processor.running else 0) + self._overheads)
+        """Tell the battery whether anything draws the power of computing: it is drawn once, whatever runs."""
+        self._meter.computing(bool(self.processor.running or self._overheads))
 
     def _kill_for_memory(self, job_id: str) -> None:
         self._running[job_id].abort("memory")

@@ -7,7 +7,7 @@ is a *bottleneck*. Routes without a bottleneck are served by themselves, those w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simpy import Environment
 from simpy.events import Event
@@ -18,31 +18,11 @@ from .alarm import ROUNDING, Alarm
 from .bottleneck import Bottleneck, settle
 from .fair_queue import FairQueue
 from .pool import Group, Pool
+from .route import NO_CAP, Route
 from .transfer import Link, Transfer
 
 RELIEVED = 0.25
 """A bottleneck is one until its routes could take less than this share of it, so that it does not come and go."""
-
-
-_NO_CAP = Signal.constant(math.inf)
-
-
-class Route:
-    """A path with transfers on it; when they are gone the narrower of its ends keeps it, for the next ones."""
-
-    __slots__ = ("alarm", "cap", "free_queue", "group", "path", "peak", "pool", "queue", "steady", "transfers")
-
-    def __init__(self, path: tuple[Link, ...]) -> None:
-        self.path = path
-        self.peak = min([link.capacity.highest for link in path])  # bytes/s, at most
-        self.free_queue: FairQueue[Transfer] | None = None  # what serves it where no link is a bottleneck
-        self.transfers: dict[Transfer, None] = {}
-        self.cap = _NO_CAP  # bytes/s for all transfers together, by the links that merely cap
-        self.steady: float | None = math.inf  # the same where it is constant, None where it is not
-        self.queue: FairQueue[Transfer] | None = None  # without bottlenecks
-        self.pool: Pool | None = None  # with bottlenecks
-        self.group: Group | None = None  # in the pool, where the cap of a transfer changes over time
-        self.alarm: Event | None = None  # at the next step of the cap, in a pool
 
 
 class Network:
@@ -76,6 +56,7 @@ class Network:
         self._changed: dict[Pool, None] = {}
         self._stepped: dict[Bottleneck, None] = {}
         self._settling = False
+        self._watchers: dict[Callable[[], None], None] = {}
 
     def link(self, name: str, capacity: Signal | float) -> Link:
         """Add a link.
@@ -134,6 +115,17 @@ class Network:
             Alarm(self.env, self.env._now + transfer.latency_s, COMPLETION, lambda _: self._begin(transfer))
         else:
             self._begin(transfer)
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Call ``look`` whenever what others send may have changed the rate of a transfer, until :meth:`unwatch`.
+
+        At that instant, once or more. Steps of a path's own capacities are no news: they are known beforehand.
+        """
+        self._watchers[look] = None
+
+    def unwatch(self, look: Callable[[], None]) -> None:
+        """Call it no more."""
+        del self._watchers[look]
 
     def left(self, transfer: Transfer) -> float:
         """The bytes of ``transfer`` that have not arrived by now; looking changes nothing."""
@@ -303,7 +295,7 @@ class Network:
     def _place(self, route: Route) -> None:
         """Decide what serves a route, and let its transfers flow there."""
         bottlenecks: tuple[Bottleneck, ...] = ()
-        cap = _NO_CAP
+        cap = NO_CAP
         for link in route.path:
             if link.bottleneck is not None:
                 bottlenecks += (link.bottleneck,)
@@ -436,6 +428,8 @@ class Network:
 
     def _settle(self, _: Event) -> None:
         self._settling = False
+        for look in tuple(self._watchers):
+            look()
         changed, stepped = self._changed, self._stepped
         self._changed, self._stepped = {}, {}
         settle(changed, stepped)

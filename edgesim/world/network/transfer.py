@@ -11,8 +11,9 @@ from .fair_queue import Entry
 
 if TYPE_CHECKING:
     from .bottleneck import Bottleneck
-    from .network import Network, Route
+    from .network import Network
     from .pool import Group
+    from .route import Route
 
 
 class Link:
