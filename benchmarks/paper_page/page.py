@@ -39,10 +39,11 @@ gets everything.
 What favours or hinders a method, and is none of the papers' protocols: in the cells with images the classes of a
 device are just those of one of ECLM's sub-tasks (classes drawn freely leave its modules less to specialise in). How
 many modules are active, how many a sub-task gets, how large sub-models may be, and in CIFAR-100 whether shared parts
-stay on devices, was chosen for ECLM cell by cell; for the others, the optimizer was: all on seeds 10 and 11 and
-images held out. Half of HeteroFL's devices have half the width, though all could hold the whole. All devices are
-alike and have one limit to the size of sub-models (a row has drawn ones), where ECLM's paper draws budgets from
-AI-Benchmark's statistics. Before the start, on the cloud's data and besides what everybody's network has cost, ECLM
+stay on devices, was chosen for ECLM cell by cell, and every method's optimizer: all on seeds 10 and 11 and images
+held out (`docs/tuning.md` has the grid that all methods get, for HAR). Half of HeteroFL's devices have half the width,
+though all could hold the whole. All devices are alike and have one limit to the size of sub-models (rows have drawn
+ones, and HAR's `eclm_transfer_budget` has sizes by bandwidth), where ECLM's paper draws budgets from AI-Benchmark's
+statistics. Before the start, on the cloud's data and besides what everybody's network has cost, ECLM
 computes as much again or more (see the tables): it begins with two to four times of what devices alone, FedAvg and no
 adaptation begin with. How many passes a device makes over its data differs, too: ten at once where devices are alone
 and for AdaptiveNet, three a round for the others, which comes to 13 to 18 in the cells with images and to 30 in HAR;
