@@ -167,7 +167,7 @@ def patient_collector() -> Iterator[bool]:
     """Let Python look for cyclic garbage less often, as ``COLLECTOR`` says, and only among what comes from now on.
 
     Yields whether what is there now was frozen here; else it was by somebody else, who undoes it. What is garbage in
-    the end goes at once: a process that plays one run after the other would keep some twenty of them until Python looks.
+    the end goes at once: a process that plays one run after the other would keep twenty of them until Python looks.
     """
     before, ours = gc.get_threshold(), not gc.get_freeze_count()
     gc.set_threshold(*COLLECTOR)
