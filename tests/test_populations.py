@@ -324,7 +324,8 @@ def test_availability_rows_alternate_and_add_up_to_the_time_online(tmp_path: Pat
     energy = tables["energy"].set_index("device")
     for name, own in tables["availability"].groupby("device"):
         states = own["state"].tolist()
-        assert all(before != after for before, after in pairwise(states))
+        told = zip(states, own["cause"], strict=True)
+        assert all(before != after and "offline" in (before[0], after[0]) for before, after in pairwise(told))
         ends = [*own["time_s"].tolist()[1:], 600.0]
         online_s = sum(
             end - start for start, end, state in zip(own["time_s"], ends, states, strict=True) if state == "online"
