@@ -197,14 +197,14 @@ def test_a_device_opens_from_the_table_and_from_the_heat_map(opened: Callable[..
     page = opened()
     page.locator("#s0 button.open", has_text="field-1").click()
     chosen = page.locator("#s0 select.device")
-    playwright.expect(chosen).to_have_value("field-1")  # a frame later
+    playwright.expect(chosen).to_have_value("field-1")
     assert chosen.evaluate("select => select === document.activeElement")
     show(page, "device")
     area = show(page, "heat").locator(".nsewdrag").bounding_box()
     page.mouse.click(area["x"] + 40, area["y"] + area["height"] / 8)  # the first of four rows
-    playwright.expect(chosen).to_have_value("hub-0")  # a frame later
+    playwright.expect(chosen).to_have_value("hub-0")
     page.locator("#s0").get_by_role("button", name="next").click()
-    playwright.expect(chosen).to_have_value("hub-1")  # a frame later
+    playwright.expect(chosen).to_have_value("hub-1")
     show(page, "activity")
     picture(page, "device")
 
