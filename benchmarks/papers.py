@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 import joblib
-from paper_page import CELLS, DATA, LEFT_OUT, Task, draw, keep, page, restore, same_run, scenario_of, tasks
+from paper_page import CELLS, DATA, LEFT_OUT, Task, draw, keep, page, restore, same_run, scenario_of, seeds_from, tasks
 
 from edgesim.errors import UserError
 from edgesim.run_folder import identity
@@ -83,8 +83,7 @@ def main() -> None:
         for path in keep(given.root, given.cells or CELLS, KEPT) if given.what == "keep" else restore(KEPT, given.root):
             print(path)
         return
-    first, _, last = given.seeds.partition("-")
-    wanted = list(tasks(given.cells or list(CELLS), range(int(first), int(last or first) + 1), given.full))
+    wanted = list(tasks(given.cells or list(CELLS), seeds_from(given.seeds), given.full))
     if given.learners:
         labels = given.learners.split(",")
         if unknown := set(labels) - {task.learner for task in wanted}:

@@ -23,7 +23,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from paper_page import CELLS, DATA, Task, scenario_of
+from paper_page import CELLS, DATA, Task, scenario_of, seeds_from
 from paper_page.cells import finished_runs
 from paper_page.text import by_seed, table
 from ruamel.yaml import YAML
@@ -175,8 +175,7 @@ def main() -> None:
         return
     if DATA not in os.environ:
         parser.error(f"set {DATA} to the folder of the data")
-    first, _, last = given.seeds.partition("-")
-    wanted = trials(given.cells or TUNED, range(int(first), int(last or first) + 1))
+    wanted = trials(given.cells or TUNED, seeds_from(given.seeds))
     pool = joblib.Parallel(n_jobs=given.jobs, return_as="generator_unordered")
     for told in pool(joblib.delayed(Trial.play)(trial, given.root) for trial in wanted):
         print(told, flush=True)

@@ -7,24 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from written_episodes import episodes, only
 from written_runs import WrittenRun
 
 import analysis
-from analysis.episodes import RecoveryRule, observations
+from analysis.episodes import observations
 
 A0 = ("a", 0)
-
-
-def episodes(run: WrittenRun, **rule: Any) -> pd.DataFrame:
-    return analysis.load(run.close(), RecoveryRule(**rule)).episodes
-
-
-def only(run: WrittenRun, **rule: Any) -> pd.Series[Any]:
-    found = episodes(run, **rule)
-    assert len(found) == 1
-    return found.iloc[0]
 
 
 def test_reaction_is_the_start_of_the_first_job_on_samples_taken_after_the_drift(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from written_episodes import episodes, only
 from written_runs import WrittenRun
 
 import analysis
@@ -18,16 +18,6 @@ from analysis.episodes import RecoveryRule, observations
 from analysis.recovery import recoveries
 
 A0 = ("a", 0)
-
-
-def episodes(run: WrittenRun, **rule: Any) -> pd.DataFrame:
-    return analysis.load(run.close(), RecoveryRule(**rule)).episodes
-
-
-def only(run: WrittenRun, **rule: Any) -> pd.Series[Any]:
-    found = episodes(run, **rule)
-    assert len(found) == 1
-    return found.iloc[0]
 
 
 def dropping(folder: Path, *later: tuple[float, int], before: tuple[tuple[float, int], ...] = ((0, 90),)) -> WrittenRun:

@@ -4,7 +4,7 @@
 what one kind of cell shows.
 """
 
-from .cells import CELLS, DATA, Cell, Task, same_run, scenario_of, tasks
+from .cells import CELLS, DATA, Cell, Task, same_run, scenario_of, seeds_from, tasks
 from .figures import draw
 from .kept import LEFT_OUT, keep, restore
 from .page import page
@@ -21,5 +21,6 @@ __all__ = [
     "restore",
     "same_run",
     "scenario_of",
+    "seeds_from",
     "tasks",
 ]

@@ -62,6 +62,12 @@ class Task:
         return f"PYTHONPATH=benchmarks {told} --allow-code" if is_code else told
 
 
+def seeds_from(text: str) -> range:
+    """The seeds that a text such as ``0-2`` or ``3`` names."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def scenario_of(cell: str, cells: Mapping[str, Cell] = CELLS) -> Path:
     """The scenario that a cell changes."""
     return SCENARIOS / f"{cells[cell].get('scenario', cell)}.yaml"
