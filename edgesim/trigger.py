@@ -14,7 +14,11 @@ from .scenario.findings import did_you_mean, found, wrong
 from .scenario.units import PositiveSeconds
 
 if TYPE_CHECKING:
-    from .watches import FleetWatch, Watch
+    from collections.abc import Generator
+
+    from simpy.events import Event
+
+    from .watches import Attempt, FleetWatch, Watch
     from .world import Device, World
 
 CHECK_EVERY = "30 s"
@@ -90,6 +94,24 @@ class Trigger(Spec):
 
         return Watch(self, world, device)
 
+    def act(
+        self, world: World, device: Device, attempt: Attempt, *, collect_s: float = 0.0
+    ) -> Generator[Event, Any, None]:
+        """Let a device make an attempt each time, for ever: a process of a learner that adapts device by device.
+
+        Parameters
+        ----------
+        world, device
+            Where.
+        attempt
+            Called each time; a generator that adapts the device and returns whether that came about. Where it did not
+            (no memory, no samples, the device left), it is made again: after half a minute, then after twice as long
+            each time, until the trigger fires anew; with `every`, at the next interval.
+        collect_s
+            Waited after the trigger, to collect samples first. A device that is away then is waited for.
+        """
+        return self.watch(world, device).act(attempt, collect_s)
+
     def watch_all(self, world: World) -> FleetWatch:
         """Begin to watch all devices, for what happens in the cloud; a detector's alarms are sent there."""
         from .watches import FleetWatch
@@ -109,6 +131,8 @@ class Trigger(Spec):
             return {}
         if isinstance(value, cls):
             return value
+        if isinstance(value, dict):
+            value = {key: given for key, given in value.items() if given is not None}
         if not isinstance(value, dict) or not value:
             raise wrong(f"found {found(value)}; write {_WAYS}")
         detector: str | None = value.get("detector")

@@ -7,7 +7,7 @@ charged.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 
 ALARM_BYTES = 64
 """What a device sends to the cloud when its detector strikes: who and when. Our own choice."""
+
+RETRY_S = 30.0
+"""How long after an attempt that failed the next one is made; then twice as long each time. Our own choice."""
+
+
+Attempt = Callable[[], Generator[Event, Any, bool]]
+"""Adapts once; returns whether that came about."""
+
+
+def retry_after_s(failures: int) -> float:
+    """How long after so many attempts that failed in a row the next one is made.
+
+    A detector that has struck does not strike again over the same drift, nor does a drift come twice: without another
+    attempt nobody would ever adapt to it. Whoever acts at intervals waits for the next one.
+    """
+    return RETRY_S * 2.0 ** (failures - 1)
 
 
 class Watch:
@@ -46,6 +62,24 @@ class Watch:
         if self._waiting is None:
             self._waiting = Event(self._world.env)
         return self._waiting
+
+    def act(self, attempt: Attempt, collect_s: float) -> Generator[Event, Any, None]:
+        """See ``Trigger.act``."""
+        world, device = self._world, self._device
+        failures = 0
+        due = self.next()
+        while True:
+            yield due
+            due = self.next()  # asked for before the work starts: a drift meanwhile is not missed
+            if collect_s:
+                yield world.sleep(collect_s)
+            if not device.online:
+                yield device.wait_until_online()
+                if due.processed:
+                    due = self.next()  # what came meanwhile is this attempt's, too
+            failures = 0 if (yield from attempt()) else failures + 1
+            if failures and self._trigger.every is None:
+                due |= world.sleep(retry_after_s(failures))
 
     def _detect(self, name: str) -> Generator[Event, Any, None]:
         """Run a detector for ever.
@@ -112,20 +146,26 @@ class FleetWatch:
     """
 
     def __init__(self, trigger: Trigger, world: World) -> None:
+        self._trigger = trigger
         self._world = world
         self._heard = False
         self._waiting: Event | None = None
         for device in world.devices:
             world.process(self._listen(trigger, device))
 
-    def next(self) -> Event:
-        """The event of the next alarm; at once, where one has come since the last call of this or of ``forget``."""
+    def next(self, failures: int = 0) -> Event:
+        """The event of the next alarm; at once, where one has come since the last call of this or of ``forget``.
+
+        Or of the next attempt, after so many that failed in a row.
+        """
         event = Event(self._world.env)
         if self._heard:
             self._heard = False
             return event.succeed()
         self._waiting = event
-        return event
+        if not failures or self._trigger.every is not None:
+            return event
+        return event | self._world.sleep(retry_after_s(failures))
 
     def forget(self) -> None:
         """Let the alarms that have come so far count as acted upon."""

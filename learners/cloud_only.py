@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -63,63 +64,108 @@ class CloudOnly(Learner):
     def run(self, world: World) -> Generator[Event, Any, None]:
         """Collect, retrain, distribute, for ever."""
         deadline_s = self.params.deadline or self.params.period
-        received: dict[str, list[Samples]] = {}
-        busy: set[Device] = set()
-        model = world.initial
+        cloud = _Cloud(world.initial, world.initial)
         if self.params.serve == "cloud":
-            world.cloud.serve(model)
+            world.cloud.serve(cloud.model)
         alarms = None if self.params.trigger is None else self.params.trigger.watch_all(world)
+        failures = 0
         while True:
             if alarms is None:
                 yield world.sleep_to_multiple(self.params.period)
             else:
-                yield alarms.next()
+                yield alarms.next(failures)
                 yield world.sleep(self.params.collect)
                 alarms.forget()  # this round is about them
-            free = [device for device in world.devices if device not in busy]
-            arrived = yield world.gather(
-                (world.process(self._collect(device, received, busy)) for device in free),
-                deadline_s=deadline_s,
-            )
-            if not any(arrived):
-                continue
-            fresh = [samples for uploads in received.values() for samples in uploads]
-            try:
-                model = yield world.cloud.train(model, fresh, epochs=self.params.epochs)
-            except VerbFailure:
-                continue
-            if self.params.serve == "cloud":
-                world.cloud.serve(model)
-                continue
-            free = [device for device in world.devices if device not in busy]
+            free = [device for device in world.devices if device not in cloud.busy]
             yield world.gather(
-                (world.process(self._update(device, model, busy)) for device in free), deadline_s=deadline_s
+                (world.process(self._collect(world, device, cloud)) for device in free), deadline_s=deadline_s
             )
+            trained = yield from self._train(world, cloud)
+            failures = 0 if trained else failures + 1
+            if self.params.serve == "cloud":
+                continue
+            free = [device for device in world.devices if device not in cloud.busy]
+            if not trained:  # whoever missed the model before
+                free = [device for device in free if device.online and cloud.lacks(device)]
+            if free:
+                yield world.gather(
+                    (world.process(self._update(device, cloud)) for device in free), deadline_s=deadline_s
+                )
 
-    def _collect(
-        self, device: Device, received: dict[str, list[Samples]], busy: set[Device]
-    ) -> Generator[Event, Any, int]:
-        """Upload what is new; returns how many samples that were."""
+    def _collect(self, world: World, device: Device, cloud: _Cloud) -> Generator[Event, Any, None]:
+        """Upload what is new."""
         samples = device.new_samples()
         if not len(samples):
-            return 0
-        busy.add(device)
+            return
+        before = cloud.model
+        cloud.busy.add(device)
         try:
             yield device.upload(samples)
         except Disconnected:
-            return 0  # they are still new next time
+            return  # they are still new next time
         finally:
-            busy.discard(device)
+            cloud.busy.discard(device)
+            if cloud.model is not before and self.params.serve == "device":
+                world.process(self._update(device, cloud))  # it was at work when all others got it
         if self.params.keep == "latest":
-            received[device.name] = []
-        received.setdefault(device.name, []).append(samples)
-        return len(samples)
+            cloud.received[device.name] = []
+        cloud.received.setdefault(device.name, []).append(samples)
+        cloud.has_new = True
 
-    def _update(self, device: Device, model: Model, busy: set[Device]) -> Generator[Event, Any, None]:
-        busy.add(device)
+    def _train(self, world: World, cloud: _Cloud) -> Generator[Event, Any, bool]:
+        """Retrain where samples have come since the last time, late ones of earlier rounds too; whether it did."""
+        if not cloud.has_new:
+            return False
+        samples = [part for uploads in cloud.received.values() for part in uploads]
+        cloud.has_new = False
+        try:
+            cloud.model = yield world.cloud.train(cloud.model, samples, epochs=self.params.epochs)
+        except VerbFailure:
+            cloud.has_new = True
+            return False
+        if self.params.serve == "cloud":
+            world.cloud.serve(cloud.model)
+        return True
+
+    def _update(self, device: Device, cloud: _Cloud) -> Generator[Event, Any, None]:
+        model = cloud.model
+        cloud.busy.add(device)
         try:
             yield device.download(model).then(device.deploy)
+            cloud.holds[device] = model
         except VerbFailure:
             pass  # it keeps the model that it has
         finally:
-            busy.discard(device)
+            cloud.busy.discard(device)
+
+
+@dataclass(slots=True)
+class _Cloud:
+    """What the cloud has and knows.
+
+    Attributes
+    ----------
+    first
+        The model that is everywhere at the start.
+    model
+        Its model now.
+    received
+        What each device has sent, by name.
+    has_new
+        Whether something has come since the last training.
+    holds
+        The model that it has brought to each device.
+    busy
+        Devices that are sending or receiving.
+    """
+
+    first: Model
+    model: Model
+    received: dict[str, list[Samples]] = field(default_factory=dict)
+    has_new: bool = False
+    holds: dict[Device, Model] = field(default_factory=dict)
+    busy: set[Device] = field(default_factory=set)
+
+    def lacks(self, device: Device) -> bool:
+        """Whether a device has not got the cloud's model."""
+        return self.holds.get(device, self.first) is not self.model

@@ -19,6 +19,8 @@ from edgesim import Learner, TrainingParams, Trigger, VerbFailure
 from edgesim.scenario import PositiveSeconds, Seconds
 from edgesim.scenario.findings import wrong
 
+from .on_device import fitting_accumulation
+
 if TYPE_CHECKING:
     from edgesim import Device, Event, Model, Offline, Samples, World
 
@@ -87,10 +89,12 @@ class ECAvg(Learner):
         arrived: list[tuple[int, Samples]] = []
         edges = [_Edge(device, self._start(world, device)) for device in world.devices]
         alarms = None if self.params.trigger is None else self.params.trigger.watch_all(world)
+        failures = 0
         for number in itertools.count(1):
-            yield from self._round(world, number, edges, arrived, combined)
+            made = yield from self._round(world, number, edges, arrived, combined)
+            failures = 0 if made else failures + 1
             if alarms is not None:
-                yield alarms.next()
+                yield alarms.next(failures)
                 yield world.sleep(self.params.collect)
                 alarms.forget()  # the next round is about them
             elif self.params.every is not None:
@@ -105,15 +109,20 @@ class ECAvg(Learner):
         edges: list[_Edge],
         arrived: list[tuple[int, Samples]],
         combined: list[Samples],
-    ) -> Generator[Event, Any, None]:
+    ) -> Generator[Event, Any, bool]:
+        """The five steps; whether the cloud has made a model."""
         sent = yield world.gather(
-            (world.process(self._edge(edge, number, arrived)) for edge in edges if not edge.busy),
+            (
+                world.process(self._edge(world, edge, number, arrived))
+                for edge in edges
+                if not edge.busy and len(edge.device.samples())
+            ),
             deadline_s=self.params.deadline,
         )
         combined += [samples for _, samples in sorted(arrived, key=operator.itemgetter(0))]
         arrived.clear()
         if not sent:
-            return
+            return False
         try:
             if self.params.init == "average":
                 server = yield world.cloud.average(sent)
@@ -121,24 +130,28 @@ class ECAvg(Learner):
                 server = world.initial
             server = yield world.cloud.train(server, combined, epochs=self.params.server_epochs)
         except VerbFailure:
-            return
+            return False
         yield world.gather(
             (world.process(self._replace(edge, server, number)) for edge in edges if not edge.receiving),
             deadline_s=self.params.deadline,
         )
+        return True
 
     def _start(self, world: World, device: Device) -> Model:
         if self.params.edge_start == "separate":
             return world.untrained(device.name)
         return world.initial
 
-    def _edge(self, edge: _Edge, number: int, arrived: list[tuple[int, Samples]]) -> Generator[Event, Any, Model]:
+    def _edge(
+        self, world: World, edge: _Edge, number: int, arrived: list[tuple[int, Samples]]
+    ) -> Generator[Event, Any, Model]:
         """Steps 1 and 2. What fails escapes; where the cloud waits no longer, the data arrives all the same."""
         device = edge.device
         samples = device.new_samples()
         edge.training = True
         try:
-            model = yield device.train(edge.start, epochs=self.params.edge_epochs)
+            accumulate = fitting_accumulation(device, edge.start, world.training.batch_size)
+            model = yield device.train(edge.start, epochs=self.params.edge_epochs, accumulate=accumulate)
             if edge.replaced < number:
                 yield device.deploy(model)
             bundle = yield device.upload(edgesim.Bundle((model, samples)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 from pydantic import Field
@@ -45,7 +45,9 @@ class FederatedParams(TrainingParams):
     )
     epochs: int = Field(3, ge=1, description="Passes over its samples on each participant.")
     deadline: PositiveSeconds | None = Field(
-        None, description="How long a round waits for updates; later ones are lost. By default for all of them."
+        None,
+        description="How long a round waits for updates, later ones are lost, and then for the new model to arrive. By "
+        "default for all updates, and for the new model as long as `period`.",
     )
     quorum: int | None = Field(
         None, ge=1, description="Go on as soon as so many updates have come; later ones are lost."
@@ -103,6 +105,10 @@ class Federated(Learner):
         ``made`` is for what several devices get of one model: it is emptied when the cloud has the next one.
         """
 
+    def suits(self, world: World, device: Device, held: Model) -> bool:
+        """Whether what ``device`` holds of the cloud's model is still what it is to train."""
+        return True
+
     @abc.abstractmethod
     def method(self, given: Model) -> Method | None:
         """How a device trains what it was given; None for plain training."""
@@ -115,41 +121,43 @@ class Federated(Learner):
         """Rounds, for ever."""
         server = world.initial
         held = {device: (server, device.model) for device in world.devices if device.model is not server}
-        fleet = _Fleet(held, set(), {})  # the rest serve the cloud's own
+        fleet = _Fleet(server, held)  # the rest serve the cloud's own
         alarms = None if self.params.trigger is None else self.params.trigger.watch_all(world)
-        number = 0
+        number = failures = 0
         while True:
             if alarms is None:
                 yield world.sleep_to_multiple(self.params.period)
             else:
-                yield alarms.next()
+                yield alarms.next(failures)
                 yield world.sleep(self.params.collect)
                 alarms.forget()  # these rounds are about them
+            before = fleet.server
             for _ in range(self.params.rounds):
                 number += 1
-                server = yield from self._round(world, server, fleet, number)
+                yield from self._round(world, fleet, number)
+            failures = failures + 1 if fleet.server is before else 0
 
-    def _round(self, world: World, server: Model, fleet: _Fleet, number: int) -> Generator[Event, Any, Model]:
+    def _round(self, world: World, fleet: _Fleet, number: int) -> Generator[Event, Any, None]:
         chosen = [device for device in self._sample(world, fleet, number) if len(device.samples())]
-        updates = yield world.gather(
-            (world.process(self._participate(world, device, server, fleet)) for device in chosen),
+        sent = yield world.gather(
+            (world.process(self._participate(world, device, fleet)) for device in chosen),
             deadline_s=self.params.deadline,
             quorum=self.params.quorum,
         )
+        updates = [update for update in sent if update is not None]
         if not updates:
-            return server
+            return
         try:
-            merged: Model = yield self.merge(world, server, updates)
+            fleet.server = yield self.merge(world, fleet.server, updates)
         except VerbFailure:
-            return server
+            return
         fleet.made.clear()
         if self.params.distribute == "all":
             free = [device for device in world.devices if device not in fleet.busy]
             yield world.gather(
-                (world.process(self._receive(world, device, merged, fleet)) for device in free),
-                deadline_s=self.params.deadline,
+                (world.process(self._receive(world, device, fleet)) for device in free),
+                deadline_s=self.params.deadline or self.params.period,
             )
-        return merged
 
     def _sample(self, world: World, fleet: _Fleet, number: int) -> list[Device]:
         """Devices for a round. Who is online is known: a device that wants to take part says so."""
@@ -160,12 +168,15 @@ class Federated(Learner):
         drawn = world.rng("participants", number).choice(len(free), size=wanted, replace=False)
         return [free[int(place)] for place in sorted(drawn)]
 
-    def _participate(self, world: World, device: Device, server: Model, fleet: _Fleet) -> Generator[Event, Any, Update]:
+    def _participate(self, world: World, device: Device, fleet: _Fleet) -> Generator[Event, Any, Update | None]:
         """Get, train, send. What fails escapes: a quorum is of updates that have come."""
-        samples = device.samples()
+        server = fleet.server
         fleet.busy.add(device)
         try:
             given = yield from self._fetch(world, device, server, fleet)
+            samples = device.samples()  # after the download, which takes time
+            if not len(samples):
+                return None
             accumulate = fitting_accumulation(device, given, world.training.batch_size)
             trained: Model = yield device.train(
                 given, samples, epochs=self.params.epochs, accumulate=accumulate, method=self.method(given)
@@ -175,12 +186,14 @@ class Federated(Learner):
             arrived: Model = yield device.upload(trained)
         finally:
             fleet.busy.discard(device)
+            if fleet.server is not server and self.params.distribute == "all":
+                world.process(self._receive(world, device, fleet))  # it was at work when all others got it
         return Update(device, arrived, samples)
 
-    def _receive(self, world: World, device: Device, server: Model, fleet: _Fleet) -> Generator[Event, Any, None]:
+    def _receive(self, world: World, device: Device, fleet: _Fleet) -> Generator[Event, Any, None]:
         fleet.busy.add(device)
         try:
-            yield from self._fetch(world, device, server, fleet)
+            yield from self._fetch(world, device, fleet.server, fleet)
         except VerbFailure:
             pass  # it keeps what it has, and fetches when it is sampled
         finally:
@@ -189,7 +202,7 @@ class Federated(Learner):
     def _fetch(self, world: World, device: Device, server: Model, fleet: _Fleet) -> Generator[Event, Any, Model]:
         """Get the device's part of the cloud's model, unless it is there, and serve it."""
         held = fleet.holds.get(device)
-        if held is not None and held[0] is server:
+        if held is not None and held[0] is server and self.suits(world, device, held[1]):
             return held[1]
         offered = yield from self.give(world, device, server, fleet.made)
         if offered is world.initial:
@@ -203,13 +216,23 @@ class Federated(Learner):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Fleet:
-    """What the cloud knows of devices: the model that each has got, as (the cloud's, its own), and who is at work.
+    """The cloud's model, and what the cloud knows of devices.
 
-    ``made`` is what has been made of the cloud's model for several devices.
+    Attributes
+    ----------
+    server
+        The cloud's model.
+    holds
+        The model that each has got, as (the cloud's, its own).
+    busy
+        Who is at work.
+    made
+        What has been made of the cloud's model for several devices.
     """
 
+    server: Model
     holds: dict[Device, tuple[Model, Model]]
-    busy: set[Device]
-    made: dict[Any, Verb[Model]]
+    busy: set[Device] = field(default_factory=set)
+    made: dict[Any, Verb[Model]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -44,33 +45,30 @@ class OnDevice(Learner):
 
     def run(self, world: World) -> Generator[Event, Any, None]:
         """Every device lives on its own."""
-        yield world.gather(world.process(self._live(world, device)) for device in world.devices)
+        trigger, collect_s = self.params.trigger, self.params.collect
+        yield world.gather(
+            world.process(
+                trigger.act(world, device, partial(self._adapt, world, device, device.model), collect_s=collect_s)
+            )
+            for device in world.devices
+        )
 
-    def _live(self, world: World, device: Device) -> Generator[Event, Any, None]:
-        pretrained = device.model
-        watch = self.params.trigger.watch(world, device)
-        due = watch.next()
-        while True:
-            yield due
-            # Asked for before the work starts: a drift during training is not missed.
-            due = watch.next()
-            if self.params.collect:
-                yield world.sleep(self.params.collect)
-            yield device.wait_until_online()
-            samples = device.samples()
-            if not len(samples):
-                continue
-            start = device.model if self.params.start_from == "current" else pretrained
-            try:
-                model = yield device.train(
-                    start,
-                    samples,
-                    epochs=self.params.epochs,
-                    accumulate=fitting_accumulation(device, start, world.training.batch_size),
-                )
-                yield device.deploy(model)
-            except VerbFailure:
-                continue  # its row says what happened; the device goes on serving what it has
+    def _adapt(self, world: World, device: Device, pretrained: Model) -> Generator[Event, Any, bool]:
+        samples = device.samples()
+        if not len(samples):
+            return False
+        start = device.model if self.params.start_from == "current" else pretrained
+        try:
+            model = yield device.train(
+                start,
+                samples,
+                epochs=self.params.epochs,
+                accumulate=fitting_accumulation(device, start, world.training.batch_size),
+            )
+            yield device.deploy(model)
+        except VerbFailure:
+            return False  # its row says what happened; the device goes on serving what it has
+        return True
 
 
 def fitting_accumulation(device: Device, model: Model, batch_size: int) -> int:

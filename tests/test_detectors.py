@@ -266,6 +266,8 @@ def test_parameters_are_those_of_the_detector_and_defaults_are_spelled_out() -> 
     [
         ("sometimes", "trigger: found 'sometimes'; write `drift`, {every: 5 min} or {detector: adwin}"),
         ("{}", "trigger: found an empty mapping; write `drift`, {every: 5 min} or {detector: adwin}"),
+        ("{every: }", "trigger: found an empty mapping; write `drift`, {every: 5 min} or {detector: adwin}"),
+        ("{detector: null}", "trigger: found an empty mapping; write `drift`, {every: 5 min} or {detector: adwin}"),
         ("{detector: adwim}", "trigger.detector: found 'adwim'; did you mean 'adwin'?"),
         ("{detector: ddm, delta: 0.1}", "trigger.delta: ddm has no such parameter; known: check_every, warm_start, "),
         ("{detector: ddm, warmstart: 3}", "trigger.warmstart: unknown key; did you mean 'warm_start'?"),

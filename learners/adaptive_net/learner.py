@@ -10,7 +10,10 @@ network's blocks at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Self, final
 
 import numpy as np
@@ -120,60 +123,58 @@ class AdaptiveNet(Learner):
         """Every device lives on its own."""
         assert self._supernet is not None
         paths = _Paths(world.environment.architecture, self._branching)
-        yield world.gather(world.process(self._live(world, device, self._supernet, paths)) for device in world.devices)
+        lives = [_Life(device, world.rng("paths", device.name), paths) for device in world.devices]
+        if self.params.install == "start":
+            for life in lives:
+                life.supernet = self._supernet
+        trigger, collect_s = self.params.trigger, self.params.collect
+        yield world.gather(
+            world.process(
+                trigger.act(world, life.device, partial(self._adapt, world, life, self._supernet), collect_s=collect_s)
+            )
+            for life in lives
+        )
 
     @property
     def _branching(self) -> Branching:
         ratios = tuple(sorted(self.params.ratios, reverse=True))
         return Branching(ratios, self.params.short, self.params.min_width)
 
-    def _live(self, world: World, device: Device, offered: Model, paths: _Paths) -> Generator[Event, Any, None]:
-        supernet = offered if self.params.install == "start" else None
-        tuned: tuple[Choice, Model] | None = None
-        watch = self.params.trigger.watch(world, device)
-        random = world.rng("paths", device.name)
-        due = watch.next()
-        while True:
-            yield due
-            due = watch.next()  # asked for before the work starts: a drift meanwhile is not missed
-            yield world.sleep(self.params.collect)
-            yield device.wait_until_online()
-            samples = device.samples()
+    def _adapt(self, world: World, life: _Life, offered: Model) -> Generator[Event, Any, bool]:
+        device = life.device
+        if not len(device.samples()):
+            return False
+        try:
+            if life.supernet is None:
+                life.supernet = yield device.download(offered)
+            samples = device.samples()  # after the download, which takes time
             if not len(samples):
-                continue
-            try:
-                if supernet is None:
-                    supernet = yield device.download(offered)
-                found = yield from self._search(world, device, supernet, paths, samples, tuned, random)
-                if found is None:
-                    continue  # no path fits now: it goes on serving what it has
-                choice, model = found
-                trained: Model = yield device.train(
-                    model,
-                    samples,
-                    epochs=self.params.epochs,
-                    accumulate=fitting_accumulation(device, model, world.training.batch_size),
-                )
-                yield device.deploy(trained)
-            except VerbFailure:
-                continue  # its row says what happened; the device goes on serving what it has
-            tuned = choice, trained
+                return False
+            found = yield from self._search(world, life, life.supernet, samples)
+            if found is None:
+                return False  # no path fits now: it goes on serving what it has
+            choice, model = found
+            trained: Model = yield device.train(
+                model,
+                samples,
+                epochs=self.params.epochs,
+                accumulate=fitting_accumulation(device, model, world.training.batch_size),
+            )
+            yield device.deploy(trained)
+        except VerbFailure:
+            return False  # its row says what happened; the device goes on serving what it has
+        life.tuned = choice, trained
+        return True
 
     def _search(
-        self,
-        world: World,
-        device: Device,
-        supernet: Model,
-        paths: _Paths,
-        samples: Samples,
-        tuned: tuple[Choice, Model] | None,
-        random: np.random.Generator,
+        self, world: World, life: _Life, supernet: Model, samples: Samples
     ) -> Generator[Event, Any, tuple[Choice, Model] | None]:
         """The path with the smallest loss on local data among those tried; its tuned weights compete too."""
         from edgesim.jobs.arithmetic import evaluate
 
         from . import work
 
+        device, paths, tuned, random = life.device, life.paths, life.tuned, life.random
         fitting = feasible(paths.branches, self._budgets(world, device, paths, len(samples)), random)
         fitting = [choice for choice in fitting if self._in_time(world, device, paths.architecture(choice), samples)]
         if not fitting:
@@ -193,9 +194,12 @@ class AdaptiveNet(Learner):
                         [supernet], work.take_path, target, base=paths.base, target=target, choice=choice
                     )
                 scored = yield device.score(made[choice], evaluate, samples)
-                losses[choice] = scored.value().loss
+                loss = scored.value().loss
+                losses[choice] = loss if math.isfinite(loss) else math.inf  # NaN is neither less nor more
             candidates = next_candidates(losses, fitting, self.params.population, random)
         best = min(losses, key=lambda choice: (losses[choice], choice))
+        if losses[best] == math.inf:
+            return None  # what it serves is no worse than any of these
         return best, made[best]
 
     def _budgets(self, world: World, device: Device, paths: _Paths, samples: int) -> list[BranchCosts]:
@@ -230,6 +234,32 @@ class AdaptiveNet(Learner):
         count = steps(len(samples), how.batch_size, how.epochs, least_accumulation(fits, how.batch_size))
         flops = how.epochs * len(samples) * costs.train_flops_per_sample
         return flops <= (budget_s - count * overhead_s) * device.compute_flops_per_s
+
+
+@final
+@dataclass(slots=True)
+class _Life:
+    """What a device has come to.
+
+    Attributes
+    ----------
+    device
+        The device.
+    random
+        Which paths it tries.
+    paths
+        All that there are.
+    supernet
+        The network with branches, once it is there.
+    tuned
+        The path that it has fine-tuned last, and its weights.
+    """
+
+    device: Device
+    random: np.random.Generator
+    paths: _Paths
+    supernet: Model | None = None
+    tuned: tuple[Choice, Model] | None = None
 
 
 @final

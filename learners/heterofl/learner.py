@@ -119,7 +119,7 @@ class HeteroFL(Federated):
         target = narrowed(world.environment.architecture, self._rate(world, device))
         if server is world.initial and target == server.architecture:
             return server
-        if target not in made:
+        if target not in made or (made[target].triggered and not made[target].ok):
             proxy = world.environment.proxy
             made[target] = world.cloud.derive(
                 [server],
@@ -131,6 +131,13 @@ class HeteroFL(Federated):
             )
         part: Model = yield made[target]
         return part
+
+    def suits(self, world: World, device: Device, held: Model) -> bool:
+        """Whether it fits the device's memory now: that may be less than when it was sent."""
+        from .network import narrowed
+
+        fits = narrowed(world.environment.architecture, self._rate(world, device))
+        return models.cost(held.architecture).parameters <= models.cost(fits).parameters
 
     def method(self, given: Model) -> Method | None:
         """Training by the masked loss."""
