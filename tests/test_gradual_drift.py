@@ -71,6 +71,18 @@ def test_the_test_view_mixes_by_share_and_a_sample_that_switched_stays_switched(
         switched = now
 
 
+@settings(max_examples=40, deadline=None)
+@given(shares, st.integers(0, 20))
+def test_while_classes_come_gradually_no_test_sample_is_there_twice_and_classes_keep_the_pace(steps, seed):
+    stream = make(prior=np.array([0.5, 0.5, 0, 0]), seed=seed)
+    for number, share in enumerate(steps, start=1):
+        stream.change(float(number), Change(name="d", prior=EVEN, share=share))
+        view = stream.test_view()
+        assert len(set(view.indices.tolist())) == TESTS
+        there = np.bincount(view.labels(), minlength=CLASSES)
+        assert np.abs(there - TESTS * stream.prior).max() <= 2.5
+
+
 def test_a_drift_that_goes_gives_every_sample_back_and_in_the_end_the_old_view_itself():
     stream = make()
     first = stream.test_view()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgesim.data.blend import Gate
 from edgesim.data.conditions import Conditions
-from edgesim.data.draws import checked_prior, draw_block, draw_set
+from edgesim.data.draws import beside, checked_prior, draw_block, draw_set
 from edgesim.data.partitions import Share
 from edgesim.data.pools import ClassPool, Pools
 from edgesim.data.timeline import Timeline
@@ -141,18 +141,26 @@ class Contents:
         return reached
 
     def following(self, conditions: Conditions, count: int, purpose: Literal["test", "ideal"]) -> Content:
-        """So many samples that follow a distribution, to test on or ideal ones; the same whenever it comes back."""
+        """So many samples that follow a distribution, to test on or ideal ones; the same whenever it comes back.
+
+        While a gradual drift is on its way, samples of before and of after share them: what both sets have is there
+        once, and every class switches at the drift's pace.
+        """
         pool = self._test_pool() if purpose == "test" else self._pool()
-
-        def reached(gate: Gate) -> npt.NDArray[np.bool_]:  # by a gradual drift: always the same places first
-            return _first_reached(gate, count, stream(self._seed, f"{purpose} switch", self._device, gate.name))
-
-        drawn = []
+        labels = self._pools.dataset.y
+        drawn: list[Int64Array] = []
         for prior in conditions.priors.outcomes:
             name = hashlib.blake2b(prior.tobytes(), digest_size=8).hexdigest()
-            drawn.append(draw_set(pool, prior, count, stream(self._seed, f"{purpose} view", self._device, name)))
+            one = draw_set(pool, prior, count, stream(self._seed, f"{purpose} view", self._device, name))
+            drawn.append(beside(drawn[0], one, labels) if drawn else one)
+        sets = np.stack(drawn)
+
+        def reached(gate: Gate) -> npt.NDArray[np.bool_]:  # always the same places first
+            random = stream(self._seed, f"{purpose} switch", self._device, gate.name)
+            return _first_reached(gate, count, random, labels[sets] if len(sets) > 1 else None)
+
         which = conditions.priors.which(count, reached)
-        indices = np.stack(drawn)[which, np.arange(count)]
+        indices = sets[which, np.arange(count)]
         return indices, conditions.transforms.outcomes, conditions.transforms.which(count, reached)
 
     def _block(self, what: str, phase: int, block: int, count: int) -> Int64Array:
@@ -182,7 +190,20 @@ class Contents:
         return self._pools.of_test(self._share.group)
 
 
-def _first_reached(gate: Gate, count: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Mark a share of ``count`` samples, rounded half up, in one random order: a larger share holds a smaller one."""
-    reached: npt.NDArray[np.bool_] = random.permutation(count) < int(gate.share * count + 0.5)
+def _first_reached(
+    gate: Gate, count: int, random: np.random.Generator, kinds: Int64Array | None = None
+) -> npt.NDArray[np.bool_]:
+    """Mark a share of ``count`` samples, rounded half up, in one random order: a larger share holds a smaller one.
+
+    Of those that are alike in ``kinds``, (what, sample), the same share is marked, as nearly as whole samples can be.
+    """
+    ranks = random.permutation(count)
+    if kinds is not None:
+        kind = np.unique(kinds, axis=1, return_inverse=True)[1].reshape(-1)
+        sizes = np.bincount(kind)
+        by_kind = np.lexsort((ranks, kind))
+        within = np.empty(count)
+        within[by_kind] = np.arange(count) - (np.cumsum(sizes) - sizes)[kind[by_kind]]
+        ranks[np.lexsort((ranks, (within + 0.5) / sizes[kind]))] = np.arange(count)
+    reached: npt.NDArray[np.bool_] = ranks < int(gate.share * count + 0.5)
     return reached

@@ -84,6 +84,33 @@ def _distinct(pools: list[int], counts: list[int], random: np.random.Generator) 
     return drawn
 
 
+def beside(first: Int64Array, other: Int64Array, labels: Int64Array) -> Int64Array:
+    """Put a set beside another of the same size: what both have in the same places, then what is of the same class.
+
+    Parameters
+    ----------
+    first, other
+        Pool samples, (sample,).
+    labels
+        The class of every pool sample.
+    """
+    placed = np.full(len(first), -1, dtype=np.int64)
+    rest = other.tolist()
+    keys: tuple[Int64Array, ...] = (np.arange(len(labels)), labels, np.zeros_like(labels))
+    for key in keys:
+        free: dict[int, list[int]] = {}
+        for place in np.flatnonzero(placed < 0)[::-1].tolist():
+            free.setdefault(int(key[first[place]]), []).append(place)
+        left = []
+        for sample in rest:
+            if places := free.get(int(key[sample])):
+                placed[places.pop()] = sample
+            else:
+                left.append(sample)
+        rest = left
+    return placed
+
+
 def draw_block(pool: ClassPool, prior: Float64Array, count: int, random: np.random.Generator) -> Int64Array:
     """Independent samples, (count,): a class by the prior, then any of its samples, with replacement."""
     lots = random.random((2, count))
