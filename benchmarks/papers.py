@@ -26,8 +26,8 @@ from pathlib import Path
 import joblib
 from paper_page import CELLS, DATA, LEFT_OUT, Task, draw, keep, page, restore, same_run, scenario_of, seeds_from, tasks
 
-from edgesim.errors import UserError
-from edgesim.run_folder import identity
+from edgesim.errors import RunningElsewhere, UserError
+from edgesim.run_folder import identity, remove
 from edgesim.simulation import load_scenario, prepare, run
 
 KEPT = Path(__file__).with_name("papers_kept")
@@ -40,7 +40,10 @@ def play(task: Task, root: Path) -> tuple[bool, str]:
     if task.is_done(root):
         return True, f"{folder}: was done"
     if folder.exists():
-        shutil.rmtree(folder)  # it was stopped
+        try:
+            remove(folder)  # it was stopped
+        except RunningElsewhere as error:
+            return False, f"not run: {error}"
     # A path that the scenario names and its small form replaces is never read.
     for name in (DATA, "EDGESIM_HAR"):
         os.environ.setdefault(name, "/nowhere")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from paper_page.text import by_seed, table
 from ruamel.yaml import YAML
 
 import analysis
+from edgesim.run_folder import remove
 from edgesim.seeds import stream
 from edgesim.simulation import load_scenario, run
 
@@ -79,7 +79,7 @@ class Trial:
         if finished_runs(folder):
             return f"{folder}: was done"
         if folder.exists():
-            shutil.rmtree(folder)  # it was stopped
+            remove(folder)  # it was stopped
         os.environ.setdefault("EDGESIM_HAR", "/nowhere")  # the small form has another source
         began = time.perf_counter()
         changes = Task(self.cell, "", self.method, self.seed, full=False).overrides()
