@@ -145,6 +145,25 @@ def test_samples_that_a_gradual_drift_rewrites_are_mixed_in_exact_share():
     assert (stream.samples(2.0).view.labels() == 3).sum() == 30
 
 
+@pytest.mark.parametrize("eviction", ["oldest", "random"])
+@pytest.mark.parametrize("rate", [0.0, 1.0, 5.0])
+def test_the_steps_of_a_replacement_come_to_its_share_however_much_arrives_between_them(rate, eviction):
+    stream = make(Arrival(rate_per_s=rate, buffer=100, eviction=eviction))
+    parts = [
+        Change(name="r", replace_ratio=0.5 * step / 5, replaced_before=0.5 * (step - 1) / 5) for step in range(1, 6)
+    ]
+    assert [stream.change(30.0 * step, part) for step, part in enumerate(parts)] == [10] * 5
+
+
+def test_a_step_may_rewrite_what_another_drift_has_rewritten_meanwhile():
+    stream = make(Arrival())
+    stream.change(1.0, Change(name="a", transform=plus(1), replace_ratio=0.25))
+    assert stream.change(2.0, Change(name="b", transform=plus(10), replace_ratio=1.0)) == 100
+    assert stream.change(3.0, Change(name="a", transform=plus(2), replace_ratio=1.0, replaced_before=0.25)) == 75
+    values, counts = np.unique(added(stream.samples(3.0).view), return_counts=True)
+    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {11: 25, 12: 75}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 60), max_size=6).map(sorted), st.integers(0, 3))
 def test_what_a_gradual_drift_reaches_does_not_depend_on_who_reads_when(reads, seed):

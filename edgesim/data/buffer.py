@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -65,16 +66,19 @@ class Buffer:
             # assignment runs in order: of two numbers for one place the later one stays
             self._places[self._evictions(first_arrival + room, first_arrival + count)] = fresh[room:]
 
-    def rewrite(self, ratio: float, first: int, phase: int, *, done: float = 0.0, since: int | None = None) -> int:
+    def rewrite(self, ratio: float, first: int, phase: int, *, done: float = 0.0, spared: Sequence[range] = ()) -> int:
         """Replace a share of the numbers by the numbers ``first`` on; returns how many.
 
-        These are round-half-up(``ratio`` x held), less what the share ``done`` came to in earlier steps, all of them
-        among the numbers below ``since``: those that were there before the first step.
+        These are round-half-up(``ratio`` x held), less what the share ``done`` came to in earlier steps, none of them
+        among the numbers ``spared``: those that these steps wrote.
         """
         held = len(self._places)
         count = int(ratio * held + 0.5) - int(done * held + 0.5)
         if count:
-            old = np.flatnonzero(self._places < (first if since is None else since))
+            eligible = np.ones(held, dtype=np.bool_)
+            for written in spared:
+                eligible &= (self._places < written.start) | (self._places >= written.stop)
+            old = np.flatnonzero(eligible)
             count = min(count, len(old))
         if count:
             random = stream(self._seed, "rewritten places", self._device, phase)

@@ -116,7 +116,7 @@ class DataStream:
         self._contents = Contents(pools, share, seed, device, self._timeline)
         self._phases = self._contents.phases
         self._time_s = 0.0
-        self._rewriting: dict[str, int] = {}  # the first number that each drift's present occurrence wrote
+        self._rewriting: dict[str, list[range]] = {}  # the numbers that each drift's present occurrence wrote, by step
         self._latest: tuple[Int64Array, Samples] | None = None  # what `samples` gave, of which numbers
         self._tests: dict[Hashable, View] = {}
         self._tests_of: list[View] = []  # by phase
@@ -161,9 +161,10 @@ class DataStream:
         self._phases.append(fresh)
         first = self._timeline.numbers
         if change.replace_ratio and not change.replaced_before:
-            self._rewriting[change.name] = first
-        done, since = change.replaced_before, self._rewriting.get(change.name, first)
-        rewritten = self._buffer.rewrite(change.replace_ratio, first, number, done=done, since=since)
+            self._rewriting[change.name] = []
+        done, written = change.replaced_before, self._rewriting.get(change.name, [])
+        rewritten = self._buffer.rewrite(change.replace_ratio, first, number, done=done, spared=written)
+        written.append(range(first, first + rewritten))
         self._timeline.begin_phase(number, time_s, rewritten)
         return rewritten
 
