@@ -306,6 +306,23 @@ def test_a_redraw_keeps_to_the_present_classes_unless_told_otherwise() -> None:
     assert np.flatnonzero(everything.prior).tolist() == list(range(10))
 
 
+def test_a_redraw_stays_what_it_was_while_an_older_label_drift_goes_or_comes_further() -> None:
+    data = {**DIGITS, "partition": {"kind": "iid", "samples": 30, "classes": [0, 1, 3, 4]}}
+    habits = {"name": "habits", "kind": "label", "at": "3 min", "dirichlet": {"alpha": 1.0}}
+    visitors = {"name": "visitors", "kind": "label", "at": "2 min", "add_classes": [2]}
+    gradual = {"gradual": {"over": "5 min", "steps": 5}}
+    for moving in ({"lasts": "6 min"}, {"profile": gradual}):
+        scenario = tiny_scenario(drifts=[{**visitors, **moving}, habits], data=data)
+        stream = _stream(scenario)
+        priors = []
+        for strike in strikes(scenario, 0):
+            stream.change(strike.time_s, strike.change(stream))
+            if strike.time_s >= 180:
+                priors.append(stream.prior.tolist())
+        assert np.flatnonzero(priors[0]).tolist() == [0, 1, 2, 3, 4]
+        assert priors == [priors[0]] * len(priors)
+
+
 def test_labels_are_swapped_or_renamed() -> None:
     swapped = changed({"name": "c", "kind": "concept", "at": "1 min", "swap": {3: 5}})
     renamed = changed({"name": "c", "kind": "concept", "at": "1 min", "permute": {1: 2, 2: 3, 3: 1}})

@@ -126,20 +126,36 @@ class Conditions:
     def _of(
         cls, base: Float64Array, labels: tuple[Layer[Float64Array], ...], features: tuple[Layer[Transform], ...]
     ) -> Conditions:
-        priors = blend(base, labels, lambda prior: prior.tobytes())
+        priors = _priors(base, labels)
         transforms = blend(Transform.identity, features, lambda transform: transform)
-        if priors.gates:
-            weighted = [weight * prior for weight, prior in zip(priors.weights(), priors.outcomes, strict=True)]
-            mixed: Float64Array = np.sum(weighted, axis=0)
-        else:
-            mixed = priors.outcomes[0]
-        return cls(base, labels, features, priors, transforms, mixed)
+        return cls(base, labels, features, priors, transforms, _mixed(priors))
+
+    def has_label_drift(self, name: str, occurrence: int) -> bool:
+        """Whether this occurrence of a label drift holds."""
+        return any((layer.name, layer.occurrence) == (name, occurrence) for layer in self.labels)
+
+    def prior_without(self, name: str) -> Float64Array:
+        """The class prior of the whole as it would be without any occurrence of a label drift, (class,)."""
+        return _mixed(_priors(self.base, tuple(layer for layer in self.labels if layer.name != name)))
 
     @property
     def key(self) -> Hashable:
         """Equal for conditions under which samples are alike: a distribution that comes back has its old key."""
         priors = tuple(prior.tobytes() for prior in self.priors.outcomes)
         return self.priors.gates, priors, self.transforms.gates, self.transforms.outcomes
+
+
+def _priors(base: Float64Array, labels: tuple[Layer[Float64Array], ...]) -> Blend[Float64Array]:
+    return blend(base, labels, lambda prior: prior.tobytes())
+
+
+def _mixed(priors: Blend[Float64Array]) -> Float64Array:
+    """The class prior of the whole, (class,)."""
+    if not priors.gates:
+        return priors.outcomes[0]
+    weighted = [weight * prior for weight, prior in zip(priors.weights(), priors.outcomes, strict=True)]
+    mixed: Float64Array = np.sum(weighted, axis=0)
+    return mixed
 
 
 def _shift(prior: Prior | PriorShift) -> PriorShift:

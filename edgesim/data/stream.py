@@ -141,6 +141,15 @@ class DataStream:
         """The classes that the device can meet and be tested on, (class,): its pool and its test pool have them."""
         return self._contents.obtainable
 
+    def prior_met_by(self, name: str, occurrence: int) -> Float64Array:
+        """The class prior that an occurrence of a label drift met, or would meet now, (class,).
+
+        It stays what it was however the drifts below move later. Earlier occurrences of the same drift are left out:
+        the new one takes their place.
+        """
+        before = next(phase for phase in reversed(self._phases) if not phase.has_label_drift(name, occurrence))
+        return before.prior_without(name)
+
     def change(self, time_s: float, change: Change) -> int:
         """Apply a drift; returns how many samples were rewritten.
 

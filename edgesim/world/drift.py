@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..data import Change, DataStream, Transform
-    from ..data.conditions import PriorShift
+    from ..data.conditions import Prior, PriorShift
     from ..scenario import DriftSpec, Scenario
 
 
@@ -157,12 +157,12 @@ def _change(drift: DriftSpec, occurrence: int, reach: float, step: int, steps: i
     """What a step does to one device's data; ``reach`` is how far the drift is there afterwards, 0 to 1."""
     from ..data import Change
 
-    prior: PriorShift | None = None
+    prior: Prior | PriorShift | None = None
     transform: Transform | None = None
     incremental = drift.profile.incremental is not None
     if reach > 0:
         if isinstance(drift, LabelDrift):
-            prior = partial(_shifted, drift, occurrence, data)
+            prior = partial(_shifted, drift) if drift.dirichlet is None else _redrawn(drift, occurrence, data)
         elif isinstance(drift, FeatureDrift | ConceptDrift):
             transform = _transform(drift, reach if incremental else 1.0, data)
     return Change(
@@ -177,20 +177,25 @@ def _change(drift: DriftSpec, occurrence: int, reach: float, step: int, steps: i
     )
 
 
-def _shifted(
-    drift: LabelDrift, occurrence: int, data: DataStream, prior: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _shifted(drift: LabelDrift, prior: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The class prior that a label drift makes of the one there was."""
-    from ..data.priors import add_classes, given, only_classes, redrawn
+    from ..data.priors import add_classes, given, only_classes
 
     if drift.add_classes is not None:
         return add_classes(prior, drift.add_classes)
     if drift.classes is not None:
         return only_classes(drift.classes, len(prior))
-    if drift.prior is not None:
-        return given(drift.prior, len(prior))
+    assert drift.prior is not None
+    return given(drift.prior, len(prior))
+
+
+def _redrawn(drift: LabelDrift, occurrence: int, data: DataStream) -> npt.NDArray[np.float64]:
+    """The class prior that an occurrence draws for one device: the same at each of its steps."""
+    from ..data.priors import redrawn
+
     assert drift.dirichlet is not None
-    among = prior > 0 if drift.dirichlet.among == "present" else data.obtainable
+    present = drift.dirichlet.among == "present"
+    among = data.prior_met_by(drift.name, occurrence) > 0 if present else data.obtainable
     random = stream(data.seed, "drift", drift.name, "prior", occurrence, data.device)
     return redrawn(among, drift.dirichlet.alpha, random)
 
