@@ -384,3 +384,13 @@ def test_the_data_of_devices_do_not_depend_on_their_hardware() -> None:
     for index in range(3):
         one, two = (env.data_stream(index, f"many-{index}").samples(30.0) for env in (plain, other))
         assert one.view.key == two.view.key
+
+
+def test_a_device_keeps_as_many_samples_as_it_held_at_first_unless_told_otherwise() -> None:
+    data = {**tiny_scenario().to_document()["data"], "arrival": {"rate": "1 /s"}}
+    data["partition"] = {"kind": "iid", "samples": "5-20"}
+    made = environment(tiny_scenario(data=data, devices=[{**GROUP, "count": 8}], drifts=[]))
+    streams = [made.data_stream(index, f"many-{index}") for index in range(8)]
+    first = [stream.held(0.0) for stream in streams]
+    assert len(set(first)) > 3
+    assert [stream.held(600.0) for stream in streams] == first

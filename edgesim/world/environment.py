@@ -122,14 +122,12 @@ class Environment:
         return self.dataset.wire_bytes(sample_bytes=spec.sample_bytes, codec_ratio=spec.codec_ratio)
 
     def _arrival(self, group: DeviceGroup) -> Arrival:
-        initial = self.scenario.data.partition.samples
         spec = self.scenario.arrival(group)
-        buffer = initial.high if spec.buffer is None and initial is not None else spec.buffer
         return Arrival(
             rate_per_s=spec.rate,
             labelled_ratio=spec.labelled,
             label_delay_s=spec.label_delay,
-            buffer=buffer,
+            buffer=spec.buffer,  # None: as many as the device itself holds at first
             eviction=spec.eviction,
         )
 
