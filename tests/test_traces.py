@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -187,6 +188,34 @@ def test_columns_of_a_parquet_file_are_named(tmp_path: Path) -> None:
         read_parquet(path, time="ms", value="mbps")
     with pytest.raises(TraceError, match="No such file"):
         read_parquet(tmp_path / "missing", time="ms", value="mbps")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_timestamps_of_a_parquet_file_are_seconds_since_the_first(tmp_path: Path, unit: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    start = datetime(2024, 1, 1)
+    stamps = pa.array([start, start + timedelta(seconds=2), start + timedelta(seconds=5)], pa.timestamp(unit))
+    path = tmp_path / "trace.parquet"
+    pq.write_table(pa.table({"at": stamps, "v": [1, 2, 3]}), path)
+    assert read_parquet(path, time="at", value="v") == Trace((0, 2, 5), (1, 2, 3), 7.5)
+    with pytest.raises(TraceError, match="'at' holds timestamps, with a unit of their own"):
+        read_parquet(path, time="at", value="v", time_unit="ms")
+    with pytest.raises(TraceError, match="cannot be read as numbers from Parquet"):
+        read_parquet(path, time="v", value="at")
+
+
+def test_nanoseconds_since_1970_are_read_from_parquet_as_from_text(tmp_path: Path, write: Write) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stamps = [1_700_000_000_123_456_789 + number * 10**9 for number in range(3)]
+    path = tmp_path / "trace.parquet"
+    pq.write_table(pa.table({"ns": stamps, "v": [1, 2, 3]}), path)
+    text = write("ns,v\n" + "".join(f"{stamp},{number}\n" for number, stamp in enumerate(stamps, start=1)))
+    options = {"time": "ns", "value": "v", "time_unit": 1e-9}
+    assert read_parquet(path, **options) == read_csv(text, **options)
 
 
 # Loops

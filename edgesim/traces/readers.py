@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
-from .trace import Trace, TraceError, trace_of
+from .trace import Trace, TraceError, trace_of, unit_size
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PACKET_BYTES = 1500  # one line of a Mahimahi trace lets one packet of this size through (mm-link(1))
 
@@ -129,6 +132,8 @@ def read_parquet(
 ) -> Trace:
     """Read two named columns of a Parquet file; otherwise like :func:`read_text`, with rows in place of lines.
 
+    Times may be timestamps too, which have a unit of their own: ``time_unit`` stays a second.
+
     Raises
     ------
     TraceError
@@ -144,10 +149,14 @@ def read_parquet(
             if column not in columns:
                 raise TraceError(name, 0, f"no column {column!r}; there are {', '.join(columns) or 'none'}")
         table = pq.read_table(path, columns=[time, value])
-        times, values = (table[column].cast(pa.float64()).to_pylist() for column in (time, value))
+        stamped = pa.types.is_timestamp(table[time].type)
+        if stamped and unit_size(time_unit) != 1.0:
+            raise TraceError(name, 0, f"column {time!r} holds timestamps, with a unit of their own: no other is taken")
+        times = _seconds(table[time]) if stamped else _numbers(table[time])
+        values = _numbers(table[value])
     except OSError as error:
         raise TraceError(name, 0, error.strerror or str(error)) from None
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise TraceError(name, 0, f"cannot be read as numbers from Parquet: {error}") from None
     samples = []
     for row, (at, of) in enumerate(zip(times, values, strict=True), start=1):
@@ -155,6 +164,23 @@ def read_parquet(
             raise TraceError(name, row, f"expected numbers in columns {time!r} and {value!r}, found nothing")
         samples.append((row, at, of))
     return trace_of(name, samples, time_unit, value_unit)
+
+
+def _numbers(column: pa.ChunkedArray) -> list[float | None]:
+    """A column as numbers; whole ones that a float does not hold to the last digit are rounded, as from text."""
+    import pyarrow as pa
+
+    return cast("list[float | None]", column.cast(pa.float64(), safe=False).to_pylist())
+
+
+def _seconds(column: pa.ChunkedArray) -> list[float | None]:
+    """Timestamps as seconds since the first one."""
+    import pyarrow as pa
+
+    per_s = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+    stamps = column.cast(pa.int64()).to_pylist()
+    first = next((stamp for stamp in stamps if stamp is not None), 0)
+    return [None if stamp is None else (stamp - first) / per_s for stamp in stamps]
 
 
 @contextmanager
