@@ -35,6 +35,7 @@ def npz(folder: Path, **arrays: object) -> Path:
 
 IMAGES = np.arange(4 * 6 * 5 * 3, dtype=np.uint8).reshape(4, 6, 5, 3)  # NHWC
 LABELS = np.array([0, 1, 2, 1])
+PARTS = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": LABELS[:2]}
 
 
 def test_facts_load_neither_numpy_nor_torch():
@@ -177,6 +178,13 @@ def test_grey_images_get_one_channel_and_integers_their_own_range(tmp_path):
     assert grey.sample_bytes == 2 + 1
 
 
+@pytest.mark.parametrize("wide", [">f8", "<f8", "longdouble"])
+def test_floats_wider_than_32_bits_are_kept_in_32(tmp_path, wide):
+    images = load_dataset("npz", path=npz(tmp_path, x=(IMAGES / 255).astype(wide), y=LABELS))
+    assert images.x.dtype == np.float32
+    assert images.sample_bytes == 3 * 6 * 5 * 4 + 1
+
+
 def test_an_npz_with_train_and_test_parts_has_an_official_split(tmp_path):
     path = npz(
         tmp_path, x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:2], y_test=LABELS[:2], who_train=[5, 5, 9, 9],
@@ -218,6 +226,10 @@ def test_text_or_gappy_labels_are_refused_unless_they_may_be_renamed(tmp_path):
         ({"x": IMAGES, "y": LABELS}, {"class_names": "names"}, "holds no 'names'"),
         ({"x": np.array([{}], dtype=object), "y": [0]}, {}, "cannot be read"),
         ({"x_train": IMAGES, "y": LABELS, "x_test": IMAGES}, {}, "only one of them has a test part|8 samples"),
+        (PARTS | {"y_train": LABELS[:3], "y_test": LABELS[:3]}, {}, "'y_train' and 'y_test' have 3 and 3 samples"),
+        (PARTS | {"g_train": LABELS[:3], "g_test": LABELS[:3]}, {"group": "g"}, "'g_train' and 'g_test' have 3 and 3"),
+        ({"x": IMAGES[:0] / 255, "y": LABELS[:0]}, {}, "no samples, or samples of no features"),
+        ({"x": np.zeros((4, 0)), "y": LABELS}, {}, "no samples, or samples of no features"),
     ],
 )  # fmt: skip
 def test_arrays_that_do_not_fit_are_told_apart(tmp_path, arrays, options, message):

@@ -57,16 +57,22 @@ def load_npz(
             names = set(archive.files)
             stored_x, is_test = _joined(archive, names, x, file)
             stored_y, y_test = _joined(archive, names, y, file)
-            groups = _joined(archive, names, group, file)[0] if group is not None else None
+            groups, group_test = _joined(archive, names, group, file) if group is not None else (None, None)
             class_names_found = _names(archive, names, class_names, file)
     except UserError:
         raise
     except Exception as error:  # a damaged archive, pickled objects, a plain .npy: NumPy raises nearly anything
         raise UserError(f"data source npz: {file} cannot be read: {error}") from error
+    _check_parts(file, (x, is_test), (y, y_test))
+    _check_parts(file, (x, is_test), (group, group_test))
     if (is_test is None) != (y_test is None) or len(stored_x) != len(stored_y):
         raise UserError(
             f"data source npz: {file}: {x!r} has {len(stored_x)} samples and {y!r} {len(stored_y)} labels, "
             "or only one of them has a test part"
+        )
+    if not stored_x.size:
+        raise UserError(
+            f"data source npz: {file}: {x!r} has shape {stored_x.shape}: no samples, or samples of no features"
         )
     labels, found_names = _labels(stored_y, remap_labels, file, y)
     classes = int(labels.max(initial=-1)) + 1
@@ -111,6 +117,22 @@ def _joined(
             f"those of '{name}_test' {test.shape[1:]}"
         )
     return np.concatenate([train, test]), np.repeat([False, True], [len(train), len(test)])
+
+
+def _check_parts(
+    file: Path,
+    one: tuple[str | None, npt.NDArray[np.bool_] | None],
+    other: tuple[str | None, npt.NDArray[np.bool_] | None],
+) -> None:
+    """Train and test parts that belong together are of one length each; given are names and marks of the test part."""
+    if one[1] is None or other[1] is None or np.array_equal(one[1], other[1]):
+        return
+    found = [
+        f"'{name}_train' and '{name}_test' have {np.count_nonzero(~marks)} and {np.count_nonzero(marks)} samples"
+        for name, marks in (one, other)
+        if marks is not None
+    ]
+    raise UserError(f"data source npz: {file}: {', '.join(found)}: one a sample is needed in each part")
 
 
 def _names(
@@ -158,7 +180,7 @@ def _groups(stored: Array | None, file: Path, name: str | None) -> npt.NDArray[n
 def _channels_first(stored: Array, layout: str, file: Path, name: str) -> tuple[Array, Kind]:
     if stored.dtype.kind not in "iuf":
         raise UserError(f"data source npz: {file}: {name!r} holds {stored.dtype}, numbers are needed")
-    if stored.dtype == np.float64:
+    if stored.dtype.kind == "f" and stored.dtype.itemsize > 4:  # whatever its byte order
         stored = stored.astype(np.float32)
     if stored.ndim == 2:
         return stored.astype(np.float32), "vector"
