@@ -210,6 +210,8 @@ def test_targets_by_group_and_name_and_share_are_the_same_each_time() -> None:
         assert len(set(chosen)) == 1
     assert len(struck(share=0.5)[0]) == 2
     assert set(struck(share=0.5, group="near")[0]) < {0, 1}
+    (of_five,) = scheduled({**BLUR, "at": "1 min", "devices": {"share": 0.5}}, devices=[{**_near(), "count": 5}])
+    assert len(of_five.devices) == 3  # rounded half up
 
 
 def test_a_sample_is_drawn_anew_each_time() -> None:

@@ -143,7 +143,7 @@ def _targets(drift: DriftSpec, occurrence: int, scenario: Scenario, seed: int) -
         block = next(block for block in scenario.blocks if block.group.name == target.group)
         eligible = range(block.start, block.stop)
     if target.share is not None:
-        count = max(1, round(target.share * len(eligible)))
+        count = max(1, int(target.share * len(eligible) + 0.5))
         drawn = stream(seed, "drift", drift.name).choice(len(eligible), size=count, replace=False)
     elif target.sample is not None:
         random = stream(seed, "drift", drift.name, "sample", occurrence)
