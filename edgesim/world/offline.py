@@ -44,6 +44,8 @@ class Offline:
     label: str
     work: list[Work] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set, init=False, repr=False)
+    _pretrained: Model | None = field(default=None, init=False, repr=False)
 
     @property
     def architecture(self) -> Architecture:
@@ -85,8 +87,10 @@ class Offline:
         )
 
     def pretrained(self) -> Model:
-        """The scenario's model, trained on the proxy data as ``pretrain`` says; learners share this job."""
-        return self.train(self._start(), self.pretraining, name="pretrained")
+        """The scenario's model, trained on the proxy data as ``pretrain`` says: once, and learners share this job."""
+        if self._pretrained is None:
+            self._pretrained = self.train(self._start(), self.pretraining, name="pretrained")
+        return self._pretrained
 
     def _start(self) -> Model:
         """What pretraining starts from: random weights, or those of a file."""
@@ -104,6 +108,15 @@ class Offline:
             saved=models.SavedWeights.of(file),
         )
         return Model("saved", drawn.architecture, state)
+
+    def _claim(self, name: str) -> None:
+        """Take a name; a second time it is refused."""
+        if name in self._names:
+            raise ValueError(
+                f"the name {name!r} is taken: what is made before the start needs a name of its own each, since jobs, "
+                "models and random streams are called by it"
+            )
+        self._names.add(name)
 
     def train(
         self,
@@ -123,14 +136,21 @@ class Offline:
         training
             How.
         name
-            Unique among what is made before the start; the job draws from the stream of this name.
+            Unique among what is trained, derived and scored before the start; the job draws from the stream of this
+            name.
         on
             Samples; by default all proxy data.
         method
             The learner's own way to train; by default by cross-entropy.
+
+        Raises
+        ------
+        ValueError
+            The name was used before.
         """
         from ..jobs.arithmetic import train
 
+        self._claim(name)
         view = self.proxy if on is None else on
         costs = models.cost(model.architecture)
         method = method or Method(train)
@@ -170,7 +190,8 @@ class Offline:
         flops: float = 0.0,
         **parameters: Any,
     ) -> Model:
-        """Make a model called ``name`` out of models, by a job on their weights; see ``Cloud.derive``."""
+        """Make a model called ``name`` out of models, by a job on their weights; see ``train`` and ``Cloud.derive``."""
+        self._claim(name)
         state = self.plane.submit(
             function,
             *[model.state for model in sources],
@@ -192,7 +213,8 @@ class Offline:
         return Model(name, architecture, state)
 
     def score(self, model: Model, function: Callable[..., Any], *, name: str, **parameters: Any) -> Handle:
-        """Run ``model`` forward over the proxy data; see ``Device.score``."""
+        """Run ``model`` forward over the proxy data; ``name`` as in ``train``; see ``Device.score``."""
+        self._claim(name)
         costs = models.cost(model.architecture)
         samples = len(self.proxy)
         scores = self.plane.submit(
