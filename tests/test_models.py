@@ -325,6 +325,13 @@ def test_what_is_trainable_is_called_by_parameter_or_by_module() -> None:
         set_trainable(module, ["fcc"])
 
 
+def test_what_has_several_names_is_trainable_by_any_of_them(factory: Callable[..., Architecture]) -> None:
+    assert cost(factory("tied"), ("1",)).trainable_parameters == 3 * 3 + 3  # the second layer's weight is the first's
+    norm = nn.BatchNorm1d(3)
+    assert set_trainable(nn.Sequential(norm, nn.Linear(3, 3), norm), ["2"]) == [norm.weight, norm.bias]
+    assert norm.training
+
+
 def test_what_is_not_trainable_does_not_move_not_even_running_statistics() -> None:
     module = build(RESNET)
     set_trainable(module, ["layer4.0.bn1", "fc"])

@@ -18,32 +18,36 @@ def set_trainable(module: nn.Module, trainable: Sequence[str] | None) -> list[nn
     module
         The network; changed in place.
     trainable
-        Names of parameters, or of modules with all their parameters; None for all. A batch norm that is not
-        named stays as it is altogether: it normalises by its running statistics, which do not move.
+        Names of parameters, or of modules with all their parameters; None for all. What has several names (tied
+        weights, a module that is used twice) goes by any of them. A batch norm that is not named stays as it is
+        altogether: it normalises by its running statistics, which do not move.
 
     Raises
     ------
     UserError
         A name calls nothing.
     """
-    named = dict(module.named_parameters())
+    named = list(module.named_parameters(remove_duplicate=False))
     for wanted in trainable or ():
-        if not any(_is_within(name, wanted) for name in named):
+        if not any(_is_within(name, wanted) for name, _ in named):
             tops = ", ".join(
                 name for name, child in module.named_children() if next(child.parameters(), None) is not None
             )
             raise UserError(f"trainable: the network has no parameters called {wanted!r}; it has: {tops}")
-    chosen: list[nn.Parameter] = []
-    for name, parameter in named.items():
-        parameter.requires_grad_(_is_named(name, trainable))
-        if parameter.requires_grad:
-            chosen.append(parameter)
+    chosen = {parameter for name, parameter in named if _is_named(name, trainable)}
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter in chosen)
     module.train()
-    for path, layer in module.named_modules():
+    moving = {
+        layer
+        for path, layer in module.named_modules(remove_duplicate=False)
+        for part in [path, *(f"{path}.{name}" for name, _ in layer.named_parameters(recurse=False))]
+        if _is_named(part, trainable)
+    }
+    for layer in module.modules():
         if isinstance(layer, _BatchNorm):
-            parts = [path, *(f"{path}.{name}" for name, _ in layer.named_parameters(recurse=False))]
-            layer.train(any(_is_named(part, trainable) for part in parts))
-    return chosen
+            layer.train(layer in moving)
+    return [parameter for parameter in module.parameters() if parameter in chosen]
 
 
 def _is_named(name: str, trainable: Sequence[str] | None) -> bool:
