@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesim.errors import OutOfMemory
+from edgesim.models import Architecture, cost
 from edgesim.signals import Signal
 from edgesim.world.energy import EnergyMeter, Power, ShareClock
 from edgesim.world.memory import Memory
 from edgesim.world.network import Network
 from edgesim.world.payload import Lineage
+from edgesim.world.prices import Prices
 from edgesim.world.schedule import Clock
+from edgesim.world.training import Training
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), max_size=20))
@@ -106,6 +109,30 @@ def test_a_periodic_shrink_kills_again() -> None:
     memory.reserve("b", 80)
     env.run(until=30.0)
     assert killed == [(8.0, "a"), (18.0, "b")]
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "accumulate", "together"),
+    [
+        (20, 128, 1, 20),
+        (96, 16, 1, 16),
+        (97, 16, 1, 17),
+        (97, 16, 2, 9),
+        (20, 128, 2, 20),
+        (100, 128, 2, 64),
+        (1, 16, 1, 1),
+        (5, 1, 1, 1),
+        (0, 16, 1, 1),
+    ],
+)
+def test_a_training_needs_memory_for_the_most_samples_that_it_has_at_a_time(
+    samples: int, batch_size: int, accumulate: int, together: int
+) -> None:
+    network = Architecture.of("mlp", {"hidden": (8,)}, input_shape=(1, 8, 8), classes=10)
+    how = Training(batch_size=batch_size, accumulate=accumulate)
+    needed = Prices("fp32").training(network, how, samples).memory_bytes
+    assert needed == cost(network).training_memory_bytes(together)
+    assert together <= how.largest_batch  # what is asked for where nobody knows how many samples there will be
 
 
 def test_a_lineage_keeps_the_highest_phase_of_each_device() -> None:

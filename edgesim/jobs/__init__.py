@@ -5,7 +5,7 @@ The arithmetic that learners share (train, evaluate, average) is in ``edgesim.jo
 
 from __future__ import annotations
 
-from .batching import batches, steps
+from .batching import batches, largest_part, steps
 from .choice import Choice
 from .executors import Call, Calls, Executor, InlineExecutor, Outcome, Raised, Returned, View
 from .function import Fused, JobFunction, job
@@ -45,5 +45,6 @@ __all__ = [
     "batches",
     "cpu_capability",
     "job",
+    "largest_part",
     "steps",
 ]

@@ -48,6 +48,19 @@ def steps(samples: int, batch_size: int, epochs: int, accumulate: int = 1) -> in
     return epochs * len(cut)
 
 
+def largest_part(samples: int, batch_size: int, accumulate: int = 1) -> int:
+    """The most of ``samples`` that are in memory at a time; 0 where there are none.
+
+    Examples
+    --------
+    >>> largest_part(20, 128), largest_part(96, 16), largest_part(97, 16), largest_part(97, 16, accumulate=2)
+    (20, 16, 17, 9)
+    """
+    sizes = {stop - start for start, stop in batches(samples, batch_size)}
+    micro = micro_batch(batch_size, accumulate)
+    return max((stop - start for size in sizes for start, stop in batches(size, micro)), default=0)
+
+
 def micro_batch(batch_size: int, accumulate: int) -> int:
     """Samples that are in memory at a time where each batch is done in ``accumulate`` parts."""
     if accumulate < 1:

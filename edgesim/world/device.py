@@ -151,10 +151,10 @@ class Device:
         return self.hardware.downlink.value(self._world.now)
 
     def training_memory_bytes(self, model: Model, **settings: Any) -> int:
-        """What ``train`` with these settings (see there) would need."""
+        """What ``train`` with these settings (see there) would need at most, on however many samples."""
         world = self._world
-        price = world.prices.training(model.architecture, world.how(**settings), 0)
-        return price.memory_bytes + self.hardware.memory_overhead_bytes
+        how, costs = world.how(**settings), world.prices.model(model.architecture).cost
+        return costs.training_memory_bytes(how.largest_batch, how.optimizer) + self.hardware.memory_overhead_bytes
 
     # Its data -----------------------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class Offline:
                 job_id=f"offline/pretrain/{name}",
                 kind="pretrain",
                 flops=training.epochs * len(view) * costs.train_flops_per_sample,
-                memory_bytes=costs.training_memory_bytes(training.largest_batch, training.optimizer),
+                memory_bytes=costs.training_memory_bytes(training.largest_of(len(view)), training.optimizer),
                 samples=len(view),
                 batch_size=training.micro_batch_size,
                 input_model_ids=(model.id,),

@@ -107,7 +107,7 @@ class Prices:
                 architecture,
                 how,
                 how.epochs * samples * cost.train_flops_per_sample,
-                cost.training_memory_bytes(how.largest_batch, how.optimizer),
+                cost.training_memory_bytes(how.largest_of(samples), how.optimizer),
                 steps(samples, how.batch_size, how.epochs, how.accumulate),
                 how.micro_batch_size,
             )

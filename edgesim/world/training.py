@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .. import models
-from ..jobs import Label, Plane
+from ..jobs import Label, Plane, largest_part
 from .payload import Lineage, Model
 from .verbs import Verb
 from .worker import Work, Worker, counted, phases_of
@@ -61,8 +61,12 @@ class Training:
 
     @property
     def largest_batch(self) -> int:
-        """Samples that may be in memory at a time: a last batch of one sample joins the batch before it."""
+        """Samples that may be in memory at a time, however many there are: a last one joins the batch before it."""
         return self.micro_batch_size + 1 if self.micro_batch_size > 1 else 1
+
+    def largest_of(self, samples: int) -> int:
+        """Samples that are in memory at a time where there are so many, at least 1."""
+        return max(1, largest_part(samples, self.batch_size, self.accumulate))
 
     def but(self, **changes: Any) -> Training:
         """The same with some settings replaced; ``None`` leaves a setting as it is."""
