@@ -100,8 +100,10 @@ def keep_shared(state: State, own: State, target: Architecture) -> State:
         A sub-model of the same network, with the same modules or others.
     """
     of_modules, lists = places(target), held_names(target)
+    # What hidden norms count is in no module's place, but only where there are shrunk modules.
+    inside = (SELECTOR, *(name.removesuffix("held") + "units." for name in lists))
     return {
-        name: tensor if name in of_modules or name in lists or name.startswith(SELECTOR) else own[name]
+        name: tensor if name in of_modules or name in lists or name.startswith(inside) else own[name]
         for name, tensor in state.items()
     }
 
