@@ -90,6 +90,21 @@ def test_shared_parts_of_a_devices_own_do_not_travel_and_are_put_into_what_it_ge
     assert trained == jobs(own, "train", "near-0").iloc[0]["output_model_id"]
 
 
+def test_without_memory_to_put_its_own_shared_parts_into_another_sub_model_a_device_trains_the_one_it_has() -> None:
+    """2,400 bytes are enough to serve and to train, but not for two files of weights."""
+    near, far = tiny_scenario().to_document()["devices"]
+    falling = {**far, "memory": {"steps": {"0 s": "64 MiB", "300 s": "2400 B"}}}
+    world = {**PLAIN, "horizon": "10 min", "devices": [near, falling]}
+    tables = tables_of(world, timing_only=True, surrogate=True, shared="local")
+    rows = tables["computations"].query("node == 'far-0' and start_s > 300 and kind in ['derive', 'train']")
+    assert list(zip(rows["kind"], rows["status"], strict=True)) == [("derive", "out_of_memory"), ("train", "done")] * 2
+    first, second = jobs(tables, "train", "far-0").query("start_s > 300").to_dict("records")
+    assert second["input_model_ids"] == first["output_model_id"]
+    ups = weights(tables, "up").query("device == 'far-0'")
+    assert ups["size_bytes"].nunique() == 1  # of the same modules
+    assert len(ups) == 3
+
+
 def test_no_sub_model_exceeds_its_share_of_the_parameters() -> None:
     learner = eclm(max_ratio=0.4)
     run_tiny(learner, tiny_scenario(**PLAIN))

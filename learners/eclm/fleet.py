@@ -220,16 +220,19 @@ class Fleet:
             bundle = yield device.download(Bundle((scorer, patch)))
             site.scorer, patch = bundle.parts
             site.selector = version
+        site.importance, site.scores, site.asked = importance, scores, True
+        model = patch.model
+        if params.shared == "local" and site.trained:
+            try:
+                model = yield device.derive([model, site.model], work.keep_shared, target, target=target)
+            except OutOfMemory:
+                return 1  # it goes on with the sub-model that it has, in batches that fit
         site.modules |= {
             (layer, module): versions.get((layer, module), 0)
             for layer, mine in enumerate(choice.held)
             for module in mine
         }
         site.shared = shared
-        site.importance, site.scores, site.asked = importance, scores, True
-        model = patch.model
-        if params.shared == "local" and site.trained:
-            model = yield device.derive([model, site.model], work.keep_shared, target, target=target)
         yield from self._serve(site, model, choice.held, self._selection(site, choice.held))
         return choice.accumulate
 
