@@ -205,6 +205,24 @@ def test_a_sub_models_way_keeps_to_its_budget_with_latency_as_the_codec_packs_it
     assert budget < 9 or took.max() > 0.6 * budget or codec == "fp16"
 
 
+@pytest.mark.parametrize(
+    ("uplink", "downlink", "initial"),
+    [("10 Mbit/s", "10 Mbit/s", "full"), ("8 kbit/s", "10 Mbit/s", "full"), ("10 Mbit/s", "4 kbit/s", "sub_model")],
+)
+def test_behind_a_gateway_a_transfer_budget_holds_over_the_narrower_link(
+    uplink: str, downlink: str, initial: str
+) -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    one = {**far, "count": 1, "gateway": "g", "uplink": "50 kbit/s", "downlink": "50 kbit/s"}
+    gateway = {"name": "g", "uplink": uplink, "downlink": downlink, "latency": "50 ms"}
+    behind = {**PLAIN, "horizon": "4 min", "devices": [near, one], "gateways": [gateway]}
+    params = {"modules": 8, "max_ratio": 1, "surrogate": True, "initial": initial, "transfer_budget": "1.3 s"}
+    tables = tables_of(behind, timing_only=True, **params)
+    rows = tables["transfers"].query("kind == 'weights' and device == 'far-0'")
+    assert rows["direction"].tolist() == ["down", "up"]
+    assert 0.5 < (rows["end_s"] - rows["start_s"]).sum() <= 1.3
+
+
 @pytest.mark.parametrize("cloud", [True, False])
 def test_a_device_whose_link_is_bad_is_refused_for_this_round_only(cloud: bool) -> None:
     near, far = tiny_scenario().to_document()["devices"]

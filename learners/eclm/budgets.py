@@ -190,23 +190,35 @@ class _Way:
     def seconds(self, held: Held) -> float:
         """How long a sub-model is on its way."""
         down_bytes = self.world.tensor_bytes(sent_down(self.full, held, self.here, shared_here=self.shared_here))
-        down_s = self.device.latency_s + down_bytes * _per_byte(self.device.downlink_bytes_per_s)
+        down_s = self.device.latency_s + down_bytes * self.down_s_per_byte
         if not self.up:
             return down_s
         up_bytes = self.world.tensor_bytes(sent_up(self.full, self.params, held))
-        return down_s + self.device.latency_s + up_bytes * _per_byte(self.device.uplink_bytes_per_s)
+        return down_s + self.device.latency_s + up_bytes * self.up_s_per_byte
 
     def resource(self, budget_s: float) -> Resource:
         """The same, summed over modules; a file's header grows with its tensors, which only ``seconds`` counts."""
-        down, up = _per_byte(self.device.downlink_bytes_per_s), 0.0
-        if self.up:
-            up = _per_byte(self.device.uplink_bytes_per_s)
+        down, up = self.down_s_per_byte, self.up_s_per_byte if self.up else 0.0
         size = wire_bytes(self.full, self.world.environment.scenario.training.codec)
         modules = tuple(
             layer * (np.where(np.isin(np.arange(len(layer)), mine), 0.0, down) + up)
             for layer, mine in zip(size, self.here, strict=True)
         )
         return Resource(self.seconds(nothing_of(self.full)), modules, budget_s)
+
+    @property
+    def down_s_per_byte(self) -> float:
+        """Over the narrower of the device's downlink and its gateway's, where it is behind one."""
+        gateway = self.device.gateway
+        behind = math.inf if gateway is None else gateway.hardware.downlink.value(self.world.now)
+        return _per_byte(min(self.device.downlink_bytes_per_s, behind))
+
+    @property
+    def up_s_per_byte(self) -> float:
+        """The same, up."""
+        gateway = self.device.gateway
+        behind = math.inf if gateway is None else gateway.hardware.uplink.value(self.world.now)
+        return _per_byte(min(self.device.uplink_bytes_per_s, behind))
 
 
 def _per_byte(bytes_per_s: float) -> float:
