@@ -138,6 +138,35 @@ def choice_for(free_bytes: int, params: ECLMParams, random: np.random.Generator)
     return choose(world, device, params, RESNET, importance, max_ratio=1, here=((),) * 4, shared_here=False, samples=9)
 
 
+VGG = modularise(
+    Architecture.of("vgg16", {"width": 4}, input_shape=(3, 32, 32), classes=100), Modularisation(modules=6, layers=1)
+)
+
+
+@pytest.mark.parametrize(("full", "stored"), [(RESNET, 3), (VGG, 1)])
+def test_stored_sub_models_have_at_most_their_share_of_the_sub_models_parameters(
+    full: Architecture, stored: int
+) -> None:
+    params = ECLMParams(levels=(0.3, 0.7, 0.5))
+    importance = drawn_importance(np.random.default_rng(0), modules_per_layer(full))
+    held = everything(full)
+
+    def parameters(held: Held) -> float:
+        return cost(with_held(full, held)).parameters
+
+    whole, *smaller = (parameters(each) for each in budgets.smaller(full, params, importance, held))
+    assert len(smaller) == stored
+    for level, size in zip((0.7, 0.5, 0.3), smaller, strict=False):
+        assert size <= level * whole
+
+
+def test_the_most_important_module_that_is_held_is_in_every_stored_sub_model() -> None:
+    importance = ((0.0, 0.4, 0.21, 0.2, 0.19, 0.0),) * 4
+    held = ((0, 2, 3, 4),) * 4
+    _, stored = budgets.smaller(RESNET, ECLMParams(levels=(0.4,)), importance, held)
+    assert all(2 in mine and set(mine) < {0, 2, 3, 4} for mine in stored)
+
+
 @given(problems(), st.floats(1, 1.5))
 @settings(max_examples=50, deadline=None)
 def test_what_the_sum_underestimates_still_fits_and_the_cheapest_is_tried_before_giving_up(problem, worse) -> None:  # type: ignore[no-untyped-def]

@@ -129,27 +129,21 @@ def sent_up(full: Architecture, params: ECLMParams, held: Held) -> tuple[TensorS
 
 
 def smaller(full: Architecture, params: ECLMParams, importance: Importance, held: Held) -> list[Held]:
-    """Sub-models of a sub-model, at the stored levels of its size: the largest first, itself included."""
+    """Sub-models of a sub-model, at the stored levels of its parameters: the largest first, itself included.
+
+    A level at which there is none is left out.
+    """
     parameters = module_costs(full, "sgd", "frozen").parameters
     whole = Resource(parameters.always, parameters.modules, math.inf).of(held)
-    # What is not held costs more than there is.
-    modules = tuple(
-        np.where(np.isin(np.arange(len(layer)), mine), layer, math.inf)
-        for layer, mine in zip(parameters.modules, held, strict=True)
-    )
+    value = [np.array(layer)[list(mine)] for layer, mine in zip(importance, held, strict=True)]
+    modules = tuple(layer[list(mine)] for layer, mine in zip(parameters.modules, held, strict=True))
     found = [held]
     for level in sorted(params.levels, reverse=True):
-        budget = parameters.always + level * (whole - parameters.always)
-        scaled = tuple(np.minimum(layer, 2 * whole) for layer in modules)
         try:
-            found.append(
-                derive(
-                    [np.array(layer) for layer in importance],
-                    {"parameters": Resource(parameters.always, scaled, budget)},
-                )
-            )
+            chosen = derive(value, {"parameters": Resource(parameters.always, modules, level * whole)})
         except DoesNotFit:
             continue
+        found.append(tuple(tuple(mine[place] for place in of) for mine, of in zip(held, chosen, strict=True)))
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 

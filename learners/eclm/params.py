@@ -97,7 +97,9 @@ class ECLMParams(TrainingParams):
         None, description="How often a device checks whether a stored smaller sub-model suits its resources better."
     )
     levels: tuple[Ratio, ...] = Field(
-        (0.5, 0.25), description="Sizes of the stored smaller sub-models, over the sub-model's."
+        (0.5, 0.25),
+        description="Parameters of the stored smaller sub-models over the sub-model's, at most; those that cannot be so "
+        "small are left out.",
     )
 
     # Aggregation
