@@ -383,6 +383,38 @@ def test_a_device_serves_with_what_fits_while_memory_is_short_and_with_the_large
     assert short["model_id"].iloc[0] in set(made["output_model_id"])
 
 
+def test_a_device_switches_while_its_update_is_on_its_way() -> None:
+    near, _ = tiny_scenario().to_document()["devices"]
+    compute = {"steps": {"0 s": "100 MFLOP/s", "200 s": "10 kFLOP/s"}}
+    slow = {**PLAIN, "devices": [{**near, "count": 1, "compute": compute, "uplink": "100 bit/s"}]}
+    params = {"modules": 8, "max_ratio": 1, "surrogate": True, "switch_every": "20 s", "latency_budget": "50 ms"}
+    tables = tables_of(slow, timing_only=True, **params)
+    (sent,) = weights(tables, "up").query("start_s < 200").to_dict("records")
+    assert sent["end_s"] > 240
+    served = tables["deployments"].query("cause == 'deploy' and time_s >= 200").iloc[0]
+    assert served["time_s"] == 200
+    assert served["size_bytes"] < tables["deployments"].query("time_s < 200")["size_bytes"].max()
+
+
+def test_what_a_slow_device_has_trained_serves_in_the_size_that_suits_now() -> None:
+    near, _ = tiny_scenario().to_document()["devices"]
+    compute = {"steps": {"0 s": "100 MFLOP/s", "200 s": "15 kFLOP/s", "580 s": "100 MFLOP/s"}}
+    slow = {**PLAIN, "horizon": "11 min", "devices": [{**near, "count": 1, "compute": compute}]}
+    params = {"modules": 8, "max_ratio": 1, "surrogate": True, "switch_every": "50 s", "latency_budget": "60 ms"}
+    tables = tables_of(slow, timing_only=True, cloud=False, **params)
+    served = tables["deployments"].query("cause == 'deploy'")
+    whole = served["size_bytes"].iloc[0]
+    assert (served.query("time_s >= 200 and time_s < 600")["size_bytes"] < whole).all()
+    trained = jobs(tables, "train")["end_s"]
+    assert set(trained[trained > 200]) <= set(served["time_s"])  # at once
+    assert served.iloc[-1]["time_s"] == 600
+    assert served.iloc[-1]["size_bytes"] == whole
+    assert served.iloc[-1]["model_id"] == jobs(tables, "train")["output_model_id"].iloc[-1]
+    held = tables["selections"].query("held").groupby("time_s").size()
+    assert held[held.index < 200].tolist() == [held.max()]
+    assert held[200.0] < held.max() == held[600.0]
+
+
 def test_where_no_stored_sub_model_fits_a_device_goes_on_with_what_it_serves() -> None:
     near, _ = tiny_scenario().to_document()["devices"]
     memory = {"steps": {"0 s": "64 MiB", "200 s": "100 B"}}

@@ -99,6 +99,8 @@ class Site:
         Whether it ever trained one.
     busy
         Whether it is at work.
+    computes
+        Whether it computes for that, or takes another sub-model up: it does not switch then.
     """
 
     device: Device
@@ -117,6 +119,7 @@ class Site:
     asked: bool = False
     trained: bool = False
     busy: bool = False
+    computes: bool = False
 
 
 @final
@@ -165,7 +168,7 @@ class Fleet:
         except VerbFailure:
             pass  # its row says what happened; the device goes on serving what it has
         finally:
-            site.busy = False
+            site.busy = site.computes = False
 
     def _ask(self, site: Site, samples: Samples) -> Generator[Event, Any, int]:
         """Get a sub-model for the device's present data and resources; in how many parts it trains a step, 0: never."""
@@ -177,7 +180,9 @@ class Fleet:
             site.scorer = yield device.download(scorer)
             site.selector = version
         count = modules_per_layer(self._full)
+        site.computes = True
         scores = yield device.score(site.scorer, work.importance, samples, modules_per_layer=count)
+        site.computes = False
         yield device.upload(Message((sum(count) + 3) * BYTES_PER_SCORE, "importance and budgets"))
         importance: Importance = self._drawn() if params.surrogate else scores.value()
         yield world.cloud.solve(params.solve_flops)
@@ -221,6 +226,7 @@ class Fleet:
             site.scorer, patch = bundle.parts
             site.selector = version
         site.importance, site.scores, site.asked = importance, scores, True
+        site.computes = True
         model = patch.model
         if params.shared == "local" and site.trained:
             try:
@@ -245,11 +251,12 @@ class Fleet:
         flops = models.cost(site.model.architecture).train_flops_per_sample
         if flops > budgets.flops_in_time(device, params, how, len(samples)):
             return  # slower, or with less memory, than when it asked
+        site.computes = True
         trained: Model = yield device.train(site.model, samples, epochs=params.epochs, accumulate=accumulate)
         site.trained = True
         self._overwritten(site)
-        selection = None if site.serves == site.held else self._selection(site, site.held)  # it had switched
-        yield from self._serve(site, trained, site.held, selection)
+        yield from self._serve_trained(site, trained)
+        site.computes = False
         if not params.cloud:
             return
         arrived: Patch = yield device.upload(Patch(trained, budgets.sent_up(self._full, params, site.held)))
@@ -265,6 +272,19 @@ class Fleet:
         site.model, site.held, site.serves = model, held, held
         if self._params.switch_every is not None:
             yield from self._store(site)
+
+    def _serve_trained(self, site: Site, trained: Model) -> Generator[Event, Any, None]:
+        """Serve with what was trained, or where a smaller one suits better now, with that one out of it."""
+        level = self._suiting(site)
+        if level is None or level.held == site.held:
+            selection = None if site.serves == site.held else self._selection(site, site.held)  # it had switched
+            yield from self._serve(site, trained, site.held, selection)
+            return
+        site.model = trained
+        yield from self._store(site)
+        level = self._suiting(site)
+        if level is not None:
+            yield from self._change(site, level)
 
     def _store(self, site: Site) -> Generator[Event, Any, None]:
         """Take smaller sub-models out of the one that a device works with while it has the memory for that."""
@@ -299,17 +319,24 @@ class Fleet:
 
         Nothing is computed then. Where memory suffices for none, the device goes on with what it serves.
         """
-        device, params = site.device, self._params
         while True:
             yield self._world.sleep_to_multiple(every_s)
-            if not device.online or not site.levels or site.busy:
+            if not site.device.online or site.computes:
                 continue
-            best = budgets.suiting(device, params, [level.model.architecture for level in site.levels])
-            if best is None or site.levels[best].held == site.serves:
-                continue
-            level = site.levels[best]
-            yield device.deploy(level.model, selection=self._selection(site, level.held))
-            site.serves = level.held
+            level = self._suiting(site)
+            if level is not None and level.held != site.serves:
+                yield from self._change(site, level)
+
+    def _suiting(self, site: Site) -> Level | None:
+        """Which of what is stored suits a device's resources now; None where nothing is stored or fits in memory."""
+        stored = [level.model.architecture for level in site.levels]
+        best = budgets.suiting(site.device, self._params, stored)
+        return None if best is None else site.levels[best]
+
+    def _change(self, site: Site, level: Level) -> Generator[Event, Any, None]:
+        selection = None if level.held == site.serves else self._selection(site, level.held)
+        yield site.device.deploy(level.model, selection=selection)
+        site.serves = level.held
 
     # What the cloud does ------------------------------------------------------------------------------------------
 
