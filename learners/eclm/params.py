@@ -23,7 +23,9 @@ class ECLMParams(TrainingParams):
     active: int = Field(4, ge=1, description="Modules that are active for a sample, a layer (k).")
     embedding: int = Field(32, ge=4, description="Width of the selector's embedding.")
     charge: Literal["held", "active"] = Field(
-        "held", description="Charge time, memory and energy for the modules held (the paper), or for k a layer."
+        "held",
+        description="Charge time, memory and energy for the modules held (the paper), or for k a layer; budgets are for "
+        "the modules held in any case.",
     )
 
     # Training in the cloud, before the start
