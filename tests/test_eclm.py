@@ -291,6 +291,15 @@ def test_only_the_sampled_devices_take_part() -> None:
     assert scores.groupby(scores["start_s"] // 180).size().tolist() == [1, 1]
 
 
+def test_participants_are_drawn_among_devices_with_samples_to_train_on() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    unlabelled = {**far, "arrival": {"rate": "1 /s", "labelled": "0 %", "buffer": 20}}
+    world = {**PLAIN, "horizon": "16 min", "devices": [near, unlabelled]}
+    scores = jobs(tables_of(world, timing_only=True, surrogate=True, participants=2), "score")
+    by_round = scores.groupby(scores["start_s"] // 180)["node"]
+    assert by_round.agg(list).tolist() == [["near-0", "near-1"]] * 5
+
+
 def test_each_update_is_merged_as_it_comes_or_with_the_others() -> None:
     def merges(**params: object) -> int:
         rows = jobs(tables_of(**params), "derive", "cloud")

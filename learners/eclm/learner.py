@@ -79,10 +79,13 @@ class ECLM(Learner):
                 yield from fleet.merge()
 
     def _sample(self, world: World, fleet: Fleet, number: int) -> list[Site]:
-        """Sites for a round. Who is online is known: a device that wants to take part says so."""
+        """Sites for a round. Who is online and has samples is known: a device that wants to take part says so."""
         free = [site for site in fleet.sites if site.device.online and not site.busy]
         wanted = self.params.participants
-        if wanted is None or wanted >= len(free):
+        if wanted is None:
+            return free
+        free = [site for site in free if len(site.device.samples())]
+        if wanted >= len(free):
             return free
         drawn = world.rng("participants", number).choice(len(free), size=wanted, replace=False)
         return [free[int(place)] for place in sorted(drawn)]

@@ -58,7 +58,9 @@ class ECLMParams(TrainingParams):
     )
     collect: Seconds = Field(0.0, description="Wait after a trigger, to collect samples first.")
     participants: int | None = Field(
-        None, ge=1, description="Devices sampled a round, among those that are online and free; by default all."
+        None,
+        ge=1,
+        description="Devices sampled a round, among those that are online, free and have labelled samples; by default all.",
     )
     epochs: int = Field(3, ge=1, description="Passes over its samples on each device.")
     deadline: PositiveSeconds | None = Field(
