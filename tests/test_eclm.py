@@ -309,6 +309,21 @@ def test_each_update_is_merged_as_it_comes_or_with_the_others() -> None:
     assert merges(aggregation="arrival", mixing=0.3) > 2
 
 
+@pytest.mark.parametrize("aggregation", ["round", "arrival"])
+def test_updates_that_the_cloud_had_no_memory_to_merge_count_next_time(aggregation: str) -> None:
+    cloud = tiny_scenario().to_document()["cloud"]
+    short = {**cloud, "memory": {"steps": {"0 s": "1 GiB", "180.4 s": "1 kB", "190 s": "1 GiB"}}}
+    world = {**PLAIN, "cloud": short}
+    tables = tables_of(world, timing_only=True, surrogate=True, aggregation=aggregation)
+    merges = tables["computations"].query("node == 'cloud' and kind == 'derive' and flops > 0")
+    lost = merges[merges["status"] != "done"]
+    assert len(lost)
+    merged = ";".join(merges[merges["status"] == "done"]["input_model_ids"]).split(";")
+    for update in jobs(tables, "train")["output_model_id"]:
+        assert merged.count(update) == 1
+    assert lost["start_s"].max() < 190
+
+
 def test_late_updates_count_next_time() -> None:
     rows = jobs(tables_of({**PLAIN, "horizon": "10 min"}, deadline="200 ms"), "derive", "cloud")
     merged = rows[rows["flops"] > 0]["input_model_ids"].tolist()

@@ -342,23 +342,25 @@ class Fleet:
 
     def merge_what_arrives(self) -> Generator[Event, Any, None]:
         """Merge for ever: each update at once, or with those that come within the deadline of the first."""
+        merged = True
         while True:
-            if not self._inbox:
+            if not self._inbox or not merged:
                 self._arrived = SimEvent(self._world.env)
                 yield self._arrived
             if self._params.aggregation == "round":
                 yield self._world.sleep(self._params.deadline or ARRIVAL_WINDOW_S)
-            yield from self.merge()
+            merged = yield from self.merge()
 
-    def merge(self) -> Generator[Event, Any, None]:
-        """Aggregate what has arrived, module by module."""
+    def merge(self) -> Generator[Event, Any, bool]:
+        """Aggregate what has arrived, module by module; where that fails, it counts with what arrives next."""
         updates, self._inbox = self._inbox, []
-        if not updates:
-            return
         try:
-            yield from self._aggregate(updates)
+            if updates:
+                yield from self._aggregate(updates)
         except VerbFailure:
-            return
+            self._inbox[:0] = updates
+            return False
+        return True
 
     def _aggregate(self, updates: Sequence[Update]) -> Generator[Event, Any, None]:
         from . import work
