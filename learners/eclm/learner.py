@@ -18,8 +18,9 @@ from .params import ECLMParams
 if TYPE_CHECKING:
     from edgesim import Event, Model, Offline, World
 
-    from .fleet import Fleet, Site
+    from .fleet import Fleet
     from .pretraining import Prepared
+    from .sites import Site
 
 
 @final

@@ -24,8 +24,8 @@ class ECLMParams(TrainingParams):
     embedding: int = Field(32, ge=4, description="Width of the selector's embedding.")
     charge: Literal["held", "active"] = Field(
         "held",
-        description="Charge time, memory and energy for the modules held (the paper), or for k a layer; budgets are for "
-        "the modules held in any case.",
+        description="Charge time, memory and energy for the modules held (the paper), or for k a layer; budgets are "
+        "for the modules held in any case.",
     )
 
     # Training in the cloud, before the start
@@ -60,7 +60,8 @@ class ECLMParams(TrainingParams):
     participants: int | None = Field(
         None,
         ge=1,
-        description="Devices sampled a round, among those that are online, free and have labelled samples; by default all.",
+        description="Devices sampled a round, among those that are online, free and have labelled samples; by default "
+        "all.",
     )
     epochs: int = Field(3, ge=1, description="Passes over its samples on each device.")
     deadline: PositiveSeconds | None = Field(
@@ -102,8 +103,8 @@ class ECLMParams(TrainingParams):
     )
     levels: tuple[Ratio, ...] = Field(
         (0.5, 0.25),
-        description="Parameters of the stored smaller sub-models over the sub-model's, at most; those that cannot be so "
-        "small are left out.",
+        description="Parameters of the stored smaller sub-models over the sub-model's, at most; those that cannot be "
+        "so small are left out.",
     )
 
     # Aggregation
