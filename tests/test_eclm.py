@@ -105,6 +105,19 @@ def test_without_memory_to_put_its_own_shared_parts_into_another_sub_model_a_dev
     assert len(ups) == 3
 
 
+def test_statistics_that_stay_the_clouds_do_not_come_up() -> None:
+    partition = {"kind": "dirichlet", "alpha": 1.0, "samples": 20}
+    digits = {"source": "digits", "proxy": {"share": 0.3}, "test_samples": 20, "partition": partition}
+    world = {**PLAIN, "model": {"name": "resnet18", "width": 4}, "data": digits}
+
+    def up(statistics: str) -> pd.DataFrame:
+        return weights(tables_of(world, timing_only=True, surrogate=True, statistics=statistics), "up")
+
+    averaged, kept = up("average"), up("keep")
+    assert len(kept) == len(averaged) > 4
+    assert kept["size_bytes"].sum() < averaged["size_bytes"].sum()
+
+
 def test_no_sub_model_exceeds_its_share_of_the_parameters() -> None:
     learner = eclm(max_ratio=0.4)
     run_tiny(learner, tiny_scenario(**PLAIN))

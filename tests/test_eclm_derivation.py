@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesim.models import Architecture, cost
+from edgesim.models import CODECS, Architecture, cost
 from edgesim.world.training import Training
 from learners.eclm import budgets, derivation
 from learners.eclm.architectures import Held, Modularisation, everything, modularise, modules_per_layer, with_held
 from learners.eclm.budgets import Choice, choose
-from learners.eclm.costs import module_costs
+from learners.eclm.costs import module_costs, wire_bytes
 from learners.eclm.derivation import DoesNotFit, Resource, derive, derive_exactly
 from learners.eclm.params import ECLMParams
 from learners.eclm.pretraining import drawn_importance
@@ -136,6 +136,21 @@ def choice_for(free_bytes: int, params: ECLMParams, random: np.random.Generator)
     )
     importance = drawn_importance(random, modules_per_layer(RESNET))
     return choose(world, device, params, RESNET, importance, max_ratio=1, here=((),) * 4, shared_here=False, samples=9)
+
+
+def test_statistics_that_the_cloud_keeps_its_own_of_are_not_sent_up() -> None:
+    held: Held = ((0, 2, 3), (1,), (0,), (0, 4))
+    codec, with_them = "fp16", {spec.name: spec for spec in budgets.sent_up(RESNET, ECLMParams(), held)}
+    without = budgets.sent_up(RESNET, ECLMParams(statistics="keep"), held)
+    left = set(with_them) - {spec.name for spec in without}
+    assert left == {name for name in with_them if "running_" in name}
+    assert len(left) > 4
+    assert all(with_them[spec.name] == spec for spec in without)
+    one, two = (
+        budgets.sent_up(RESNET, ECLMParams(statistics="keep"), ((1,),) * 3 + (last,)) for last in ((1,), (1, 2))
+    )
+    weigh = [sum(part.size_bytes for spec in specs for part in CODECS[codec](spec)) for specs in (one, two)]
+    assert weigh[1] - weigh[0] == wire_bytes(RESNET, codec, statistics=False)[3][1]
 
 
 VGG = modularise(

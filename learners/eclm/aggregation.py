@@ -16,12 +16,10 @@ from edgesim.models import Architecture, State
 
 from .architectures import Held
 from .layers import BYPASS
-from .parts import SELECTOR, held_names, places
+from .parts import SELECTOR, STATISTICS, held_names, places
 
 Importance = tuple[tuple[float, ...], ...]
 """For each module layer, the importance of each of its modules; sums to 1 in each layer."""
-
-_STATISTICS = ("running_mean", "running_var")
 
 
 def aggregate(
@@ -76,7 +74,7 @@ def aggregate(
     for name, old in cloud.items():
         if name in fixed or not old.is_floating_point():
             continue
-        if statistics == "keep" and name.endswith(_STATISTICS):
+        if statistics == "keep" and name.endswith(STATISTICS):
             continue
         place = of_modules.get(name)
         mean: Tensor | None

@@ -124,8 +124,11 @@ def sent_down(full: Architecture, held: Held, here: Held, *, shared_here: bool) 
 
 
 def sent_up(full: Architecture, params: ECLMParams, held: Held) -> tuple[TensorSpec, ...]:
-    """The tensors of a trained sub-model that travel to the cloud."""
-    return parts.tensors_of(full, held, shared=params.shared == "average", selector=params.selector == "average")
+    """The tensors of a trained sub-model that travel to the cloud: nothing of which the cloud keeps its own."""
+    sent = parts.tensors_of(full, held, shared=params.shared == "average", selector=params.selector == "average")
+    if params.statistics == "average":
+        return sent
+    return tuple(spec for spec in sent if not spec.name.endswith(parts.STATISTICS))
 
 
 def smaller(full: Architecture, params: ECLMParams, importance: Importance, held: Held) -> list[Held]:
@@ -193,10 +196,12 @@ class _Way:
     def resource(self, budget_s: float) -> Resource:
         """The same, summed over modules; a file's header grows with its tensors, which only ``seconds`` counts."""
         down, up = self.down_s_per_byte, self.up_s_per_byte if self.up else 0.0
-        size = wire_bytes(self.full, self.world.environment.scenario.training.codec)
+        codec = self.world.environment.scenario.training.codec
+        size = wire_bytes(self.full, codec)
+        sent = wire_bytes(self.full, codec, statistics=self.params.statistics == "average")
         modules = tuple(
-            layer * (np.where(np.isin(np.arange(len(layer)), mine), 0.0, down) + up)
-            for layer, mine in zip(size, self.here, strict=True)
+            layer * (np.where(np.isin(np.arange(len(layer)), mine), 0.0, down) + up * (back / layer))
+            for layer, back, mine in zip(size, sent, self.here, strict=True)
         )
         return Resource(self.seconds(nothing_of(self.full)), modules, budget_s)
 

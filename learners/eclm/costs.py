@@ -116,9 +116,12 @@ def module_costs(architecture: Architecture, optimizer: str, selecting: Selectin
 
 
 @lru_cache(maxsize=64)
-def wire_bytes(architecture: Architecture, codec: str) -> tuple[Array, ...]:
-    """What each module of each layer takes on the wire, as a codec packs its numbers. (module,)"""
-    sizes = module_sizes(architecture, codec)
+def wire_bytes(architecture: Architecture, codec: str, *, statistics: bool = True) -> tuple[Array, ...]:
+    """What each module of each layer takes on the wire, as a codec packs its numbers. (module,)
+
+    ``statistics`` says whether its running statistics travel.
+    """
+    sizes = module_sizes(architecture, codec, statistics=statistics)
     return tuple(
         np.array([sizes.bypass_bytes[layer]] + [sizes.shrunk_bytes[layer]] * (n - 1), dtype=np.float64)
         for layer, n in enumerate(modules_per_layer(architecture))

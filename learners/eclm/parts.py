@@ -19,6 +19,9 @@ from .network import ModularNetwork
 SELECTOR = "selector."
 """How names of the selector's tensors start."""
 
+STATISTICS = ("running_mean", "running_var")
+"""How names of running statistics of batch norms end."""
+
 _NOISE = "selector.noise."
 
 
@@ -168,10 +171,11 @@ class ModuleSizes:
     shrunk_bytes: tuple[int, ...]
 
 
-def module_sizes(architecture: Architecture, codec: str = "fp32") -> ModuleSizes:
+def module_sizes(architecture: Architecture, codec: str = "fp32", *, statistics: bool = True) -> ModuleSizes:
     """What the parts of a modular network with all modules weigh; a module's entry in the list of the held included.
 
-    ``codec`` packs the numbers (see ``edgesim.models.payload_bytes``).
+    ``codec`` packs the numbers (see ``edgesim.models.payload_bytes``); ``statistics`` says whether running statistics
+    count.
     """
     of_modules = places(architecture)
     layers = len(held_names(architecture))
@@ -179,6 +183,8 @@ def module_sizes(architecture: Architecture, codec: str = "fp32") -> ModuleSizes
     for spec in layout(architecture):
         place = of_modules.get(spec.name)
         if spec.name.startswith(_NOISE) or spec.name in held_names(architecture):
+            continue
+        if not statistics and spec.name.endswith(STATISTICS):
             continue
         size_bytes = sum(part.size_bytes for part in CODECS[codec](spec))
         if place is None and spec.name.startswith(SELECTOR):
