@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from edgesim.jobs.arithmetic import Evaluation, Trained, average, evaluate, initialise, train, transcode
+from edgesim.jobs.arithmetic import Evaluation, Trained, average, evaluate, initialise, train, transcode, transcode_some
 from edgesim.jobs.batching import batches, steps
 from edgesim.jobs.bench import Bench, is_finite
 from edgesim.models import Architecture, State, instantiate
@@ -408,6 +408,9 @@ def test_a_narrow_codec_loses_precision_and_a_wide_one_nothing() -> None:
     narrow = transcode(state, codec="fp16")
     assert not same(narrow, state)
     assert same(transcode(narrow, codec="fp16"), narrow)
+    first, *others = state
+    some = transcode_some(state, codec="fp16", names=(first,))
+    assert same(some, {first: narrow[first]} | {name: state[name] for name in others})
     assert {name: tensor.dtype for name, tensor in narrow.items()} == {name: t.dtype for name, t in state.items()}
     for name, tensor in state.items():
         torch.testing.assert_close(narrow[name], tensor, rtol=1e-3, atol=1e-6)

@@ -42,6 +42,7 @@ __all__ = [
     "initialise",
     "train",
     "transcode",
+    "transcode_some",
 ]
 
 _DATA = "edgesim.data"
@@ -299,10 +300,18 @@ def average(*states: State | Trained, weights: Sequence[float] | None = None) ->
 @job(depends=("edgesim.jobs.trained",), light=True)
 def transcode(state: State | Trained, *, codec: str) -> State:
     """What arrives when weights are sent: packed with ``codec`` (``fp32``, ``fp16``) and unpacked again."""
+    return {name: _transcoded(tensor, codec) for name, tensor in weights_of(state).items()}
+
+
+@job(depends=("edgesim.jobs.trained",), light=True)
+def transcode_some(state: State | Trained, *, codec: str, names: Sequence[str]) -> State:
+    """What is there when only the tensors called ``names`` are sent, as in ``transcode``: the others are untouched."""
+    sent = set(names)
+    return {name: _transcoded(tensor, codec) if name in sent else tensor for name, tensor in weights_of(state).items()}
+
+
+def _transcoded(tensor: Tensor, codec: str) -> Tensor:
     narrow = {"fp32": torch.float32, "fp16": torch.float16}.get(codec)
     if narrow is None:
         raise UserError(f"codec: there is no codec {codec!r}")
-    return {
-        name: tensor.to(narrow).to(tensor.dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in weights_of(state).items()
-    }
+    return tensor.to(narrow).to(tensor.dtype) if tensor.is_floating_point() else tensor

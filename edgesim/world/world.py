@@ -216,16 +216,17 @@ class World:
         return self._unpacked(payload, device)
 
     def _unpacked(self, payload: Part, device: str) -> Part:
-        if isinstance(payload, Patch):
-            model = self._unpacked(payload.model, device)
-            assert isinstance(model, Model)
-            return replace(payload, model=model)
-        if not isinstance(payload, Model):
+        model = payload.model if isinstance(payload, Patch) else payload
+        if not isinstance(model, Model):
             return payload
-        from ..jobs.arithmetic import transcode
+        from ..jobs.arithmetic import transcode, transcode_some
 
-        label = Label(self.label, device, self.env.now, f"unpack {payload.id}", "unpack")
-        return replace(payload, state=self.plane.submit(transcode, payload.state, label=label, codec=self._codec))
+        label = Label(self.label, device, self.env.now, f"unpack {model.id}", "unpack")
+        if not isinstance(payload, Patch):
+            return replace(model, state=self.plane.submit(transcode, model.state, label=label, codec=self._codec))
+        names = tuple(spec.name for spec in payload.tensors)
+        state = self.plane.submit(transcode_some, model.state, label=label, codec=self._codec, names=names)
+        return replace(payload, model=replace(model, state=state))
 
     def require_oracle(self) -> None:
         """Refuse the true instants of drifts to a learner that has not said that it uses them."""
