@@ -11,6 +11,7 @@ from edgesim.testing import run_tiny, tiny_scenario
 from learners.adaptive_net.learner import AdaptiveNet
 from learners.cloud_only import CloudOnly
 from learners.ecavg import ECAvg
+from learners.eclm.learner import ECLM
 from learners.fedavg import FedAvg
 from learners.heterofl.learner import HeteroFL
 from learners.on_device import OnDevice
@@ -49,6 +50,13 @@ def test_who_acts_at_intervals_waits_for_the_next_one() -> None:
     tables = tables_of(OnDevice, {"trigger": {"every": "5 min"}}, devices=[one_short_of_memory(500)])
     assert trainings(tables, status="out_of_memory")["start_s"].tolist() == [300]
     assert trainings(tables)["start_s"].tolist()[0] == 600
+
+
+def test_a_sub_model_is_asked_for_again_where_the_device_left_meanwhile() -> None:
+    params = {"trigger": "drift", "collect": "20 s", "epochs_end_to_end": 1, "epochs_enhancing": 1}
+    device = {**FAR, "count": 1, "away": [{"at": "320.05 s", "for": "5 s"}]}
+    tables = tables_of(ECLM, params, timing_only=False, drifts=[SHIFT], devices=[device])
+    assert trainings(tables, "far")["start_s"].tolist()[0] == pytest.approx(370, abs=5)
 
 
 @pytest.mark.parametrize("learner", [CloudOnly, FedAvg, ECAvg])

@@ -75,19 +75,24 @@ class Fleet:
 
     # What a device does -------------------------------------------------------------------------------------------
 
-    def adapt(self, site: Site) -> Generator[Event, Any, None]:
-        """Score modules, get the sub-model that they ask for, train it, send it back."""
+    def adapt(self, site: Site) -> Generator[Event, Any, bool]:
+        """Score modules, get the sub-model that they ask for, train it, send it back; whether that came about."""
         samples = site.device.samples()
         if site.busy or not len(samples):
-            return
+            return False
         site.busy = True
+        before = site.scores
         try:
             if self._params.cloud or not site.asked:
                 site.accumulate = yield from self._ask(site, samples)
-            if self._params.local_training and site.accumulate:
+                if site.scores is before:
+                    return False  # nothing fits now
+            samples = site.device.samples()  # after the downloads, which take time
+            if self._params.local_training and site.accumulate and len(samples):
                 yield from self._train(site, samples)
+            return True
         except VerbFailure:
-            pass  # its row says what happened; the device goes on serving what it has
+            return False  # its row says what happened; the device goes on serving what it has
         finally:
             site.busy = site.computes = False
 

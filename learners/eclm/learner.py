@@ -9,6 +9,7 @@ budgets, the device trains what it got, the cloud aggregates module by module.
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from edgesim import Learner
@@ -66,8 +67,11 @@ class ECLM(Learner):
         if self.params.trigger is None:
             yield from self._rounds(world, fleet)
         else:
-            watches = [world.process(self._live(world, fleet, site)) for site in fleet.sites]
-            yield world.gather(watches)
+            trigger, collect_s = self.params.trigger, self.params.collect
+            yield world.gather(
+                world.process(trigger.act(world, site.device, partial(fleet.adapt, site), collect_s=collect_s))
+                for site in fleet.sites
+            )
 
     def _rounds(self, world: World, fleet: Fleet) -> Generator[Event, Any, None]:
         number = 0
@@ -90,14 +94,3 @@ class ECLM(Learner):
             return free
         drawn = world.rng("participants", number).choice(len(free), size=wanted, replace=False)
         return [free[int(place)] for place in sorted(drawn)]
-
-    def _live(self, world: World, fleet: Fleet, site: Site) -> Generator[Event, Any, None]:
-        assert self.params.trigger is not None
-        watch = self.params.trigger.watch(world, site.device)
-        due = watch.next()
-        while True:
-            yield due
-            due = watch.next()  # asked for before the work starts: a drift meanwhile is not missed
-            yield world.sleep(self.params.collect)
-            yield site.device.wait_until_online()
-            yield from fleet.adapt(site)
