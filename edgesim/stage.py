@@ -109,6 +109,8 @@ class Stage:
                 reached = f"learner {label!r}, seed {surroundings.seed}, up to {tables.frontier_s:g} s of virtual time"
                 raise DiskFull(str(self.folder.path), str(error), reached) from error
             raise LearnerFailure(label, surroundings.seed, now(), f"{type(error).__name__}: {error}") from error
+        finally:
+            tables.clock = None  # the writer lives on, and would keep the world
         self.played += 1
         played: dict[str, Any] = {
             "learner": label,

@@ -21,6 +21,7 @@ from edgesim.errors import WorkFailure
 from edgesim.jobs import InlinePlane, Label, job
 from edgesim.jobs.arithmetic import Trained
 from edgesim.jobs.cache import VARIABLE, Cache, Shelves, cache_folder
+from edgesim.jobs.journal import Journal
 from edgesim.simulation import run
 from edgesim.testing import tiny_scenario
 
@@ -70,6 +71,25 @@ def test_what_is_not_shared_stays_in_its_run(folder: Path) -> None:
         plane(Cache(folder)).submit(pretrain, 7, label=OWN).part("state").value()
     assert RUNS == [7, 7]
     assert not folder.exists()
+
+
+def test_what_learners_have_in_common_is_held_where_a_run_that_goes_on_finds_it(tmp_path: Path) -> None:
+    begun = InlinePlane(store=Shelves(Journal(tmp_path), None))
+    pretrained = begun.submit(pretrain, 7, label=SHARED)
+    begun.flush()
+    begun.close()
+    assert pretrained.done
+    journal = Journal(tmp_path)
+    going_on = InlinePlane(store=Shelves(journal, None))
+    for _ in range(2):
+        of_a_learner = going_on.submit(pretrain, 7, label=SHARED)
+        going_on.flush()
+        assert of_a_learner.done
+        del of_a_learner
+        going_on.flush()
+        journal.sync(going_on._results.live)
+    going_on.close()
+    assert RUNS == [7]
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])

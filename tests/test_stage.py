@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Generator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 
 from edgesim import Event, Learner, World, stage
 from edgesim.jobs.work_plane import WorkPlane
+from edgesim.run_folder import RunFolder
+from edgesim.simulation import simulate
 from edgesim.tables import WorldTables
-from edgesim.testing import run_tiny
+from edgesim.testing import run_tiny, tiny_scenario
+from edgesim.world import Model, Offline
 
 
 class Trains(Learner):
@@ -79,3 +83,26 @@ def test_of_a_run_that_is_over_nothing_stays_in_memory() -> None:
     learner = Watched(None)
     run_tiny(learner)
     assert learner.world() is None
+
+
+class Looks(Trains):
+    """Looks whether the world before it is still there."""
+
+    def __init__(self, before: Watched) -> None:
+        super().__init__(None)
+        self.before = before
+        self.was_gone = False
+
+    def prepare(self, offline: Offline) -> Model:
+        self.was_gone = self.before.world() is None
+        return super().prepare(offline)
+
+
+def test_a_world_that_is_over_goes_before_the_next_one_comes(tmp_path: Path) -> None:
+    first = Watched(None)
+    second = Looks(first)
+    scenario = tiny_scenario()
+    facts: dict[str, dict[str, Any]] = {"first": {}, "second": {}}
+    folder = RunFolder.create(tmp_path / "run", scenario, [0], facts, timing_only=True)
+    simulate(folder, scenario, [0], {"first": first, "second": second}, timing_only=True)
+    assert second.was_gone

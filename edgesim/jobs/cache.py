@@ -242,6 +242,11 @@ class Shelves:
             found = self._cache.find(key, function)
         return found
 
+    def found(self, result: Result) -> None:
+        """See ``Store``."""
+        if result.shared:
+            self._common.append(result)
+
     def was_computed(self, key: str) -> bool:
         """See ``Store``."""
         return self._journal is not None and self._journal.was_computed(key)

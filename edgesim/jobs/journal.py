@@ -122,6 +122,9 @@ class Journal:
                 return partial(unpacked, structure, function, tensors)
         return None
 
+    def found(self, result: Result) -> None:
+        """See ``Store``; what is here stays here."""
+
     def was_computed(self, key: str) -> bool:
         """See ``Store``."""
         return key in self._computed

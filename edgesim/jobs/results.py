@@ -113,6 +113,9 @@ class Store(Protocol):
     def find(self, key: str, function: JobFunction[..., Any], *, shared: bool) -> Callable[[], Any] | None:
         """Return what reads the value with this key, or None where it is not kept."""
 
+    def found(self, result: Result) -> None:
+        """Take note of a result that was found here, and that somebody holds now."""
+
     def was_computed(self, key: str) -> bool:
         """Whether the value was computed once and is not kept: nobody needed it any more."""
 
@@ -197,6 +200,7 @@ class Results:
             if load is not None:
                 result = Result(key, function, self, shared, load=load)
                 self.live.add(key, result)
+                self.store.found(result)
         return result
 
     def part(self, whole: Result, key: str, name: str) -> Result:
