@@ -103,12 +103,12 @@ class Stage:
         except (EdgesimError, KeyboardInterrupt):
             _salvage(tables)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _salvage(tables)
             if isinstance(error, OSError) and is_full(error):
                 reached = f"learner {label!r}, seed {surroundings.seed}, up to {tables.frontier_s:g} s of virtual time"
                 raise DiskFull(str(self.folder.path), str(error), reached) from error
-            raise LearnerFailure(label, surroundings.seed, now(), f"{type(error).__name__}: {error}") from error
+            raise LearnerFailure(label, surroundings.seed, now(), _told(error)) from error
         finally:
             tables.clock = None  # the writer lives on, and would keep the world
         self.played += 1
@@ -156,6 +156,13 @@ class Stage:
 def _zero() -> float:
     """Virtual time before there is a world."""
     return 0.0
+
+
+def _told(error: Exception | SystemExit) -> str:
+    """What is told of an error. That a learner wanted to end its process is its failure, and not the program's end."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    return f"{type(error).__name__}: {error}"
 
 
 def _salvage(tables: WorldTables) -> None:

@@ -158,9 +158,11 @@ def test_the_users_mistakes_exit_with_2_and_a_message(
     assert "learner 'eclm' decides by computed values" in result.stderr
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("boom"), LearnerFailure("mine", 0, 3.0, "boom")])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("boom"), LearnerFailure("mine", 0, 3.0, "boom"), SystemExit("boom")]
+)
 def test_our_fault_and_a_learners_exit_with_1_and_keep_the_traceback_in_a_file(
-    edgesim_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+    edgesim_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(simulation, "run", _failing(error))

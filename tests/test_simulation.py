@@ -1,6 +1,7 @@
 """Whole simulations: what every run promises, whatever the learner."""
 
 import json
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -437,6 +438,16 @@ def test_a_learner_that_raises_is_named_with_its_virtual_time(tmp_path: Path) ->
 
     with pytest.raises(LearnerFailure, match=r"'learner', seed 0, failed at 12 s of virtual time: KeyError: 'oops'"):
         run_tiny(Trips(None))
+
+
+def test_a_learner_that_ends_the_process_fails(tmp_path: Path) -> None:
+    class Leaves(Learner):
+        def run(self, world: World) -> Generator[Event, Any, None]:
+            yield world.sleep(12.0)
+            sys.exit(0)
+
+    with pytest.raises(LearnerFailure, match=r"failed at 12 s of virtual time: it called sys.exit\(0\)"):
+        run_tiny(Leaves(None))
 
 
 @pytest.mark.parametrize("returned", [None, "no model"])

@@ -59,7 +59,8 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stand in for the simulation: keeps the folders' names; a scenario that is called broken fails."""
+    """Stand in for the simulation: keeps the folders' names; a scenario that is called broken fails, one
+    that is called leaving ends its process."""
     called: list[str] = []
 
     def run(scenario: Any, *, seeds: Any, out: Path, timing_only: bool, allow_code: bool, **how: Any) -> Path:
@@ -69,6 +70,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         with folder.running():
             if scenario.name == "broken":
                 raise ZeroDivisionError("no luck")
+            if scenario.name == "leaving":
+                sys.exit(0)
             TableWriter(out).close()
         return out
 
@@ -173,6 +176,12 @@ def test_what_failed_is_kept_and_the_rest_is_done(scenario: Path, runs: list[str
     kept = folder / "points" / "name=broken"
     assert "no luck" in (kept / "traceback.txt").read_text()
     assert json.loads((kept / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_a_point_that_would_end_the_process_does_not_end_the_others(scenario: Path, runs: list[str]) -> None:
+    folder = sweep(scenario, grid={"name": ["leaving", "fine"]})
+    assert [point["status"] for point in _record(folder).values()] == ["failed", "done"]
+    assert _record(folder)["name=leaving"]["error"] == "SystemExit: 0"
 
 
 def test_what_failed_or_was_interrupted_is_tried_again(scenario: Path, runs: list[str]) -> None:

@@ -38,6 +38,12 @@ def told(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             complain("stopped")
             raise typer.Exit(STOPPED) from None
+        except SystemExit as error:
+            complain(
+                f"edgesim was ended by code that called sys.exit({error.code!r}), a learner's or a model's\n"
+                f"The traceback is in {keep_traceback(error)}"
+            )
+            raise typer.Exit(OURS) from None
         except EdgesimError as error:
             complain("\n".join([str(error), *notes(error), f"The traceback is in {keep_traceback(error)}"]))
             raise typer.Exit(OURS) from None

@@ -141,7 +141,7 @@ def _play(task: _Task) -> Outcome:
         _run_or_resume(task)
     except RunningElsewhere as error:  # the folder is not ours to write into
         return Outcome(task.name, "failed", str(error))
-    except Exception as error:  # a point that fails must not end the others
+    except (Exception, SystemExit) as error:  # a point that fails must not end the others
         task.folder.mkdir(parents=True, exist_ok=True)
         (task.folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
