@@ -229,19 +229,22 @@ def _run(calls: Calls, views: ViewCache) -> list[Outcome]:
 
 
 def _run_alone(calls: Calls, call: Call, views: ViewCache) -> Outcome:
+    from .contiguous import contiguous
+
     try:
         inputs = views.inputs(call)
         if not calls.function.stacks:
             inputs = tuple(map(plain, inputs))
-        if call.seed is None:
-            return Returned(calls.function(*inputs, **calls.params))
-        return Returned(calls.function(*inputs, seed=call.seed, **calls.params))
+        seed = {} if call.seed is None else {"seed": call.seed}
+        return Returned(contiguous(calls.function(*inputs, **seed, **calls.params)))
     except (Exception, SystemExit) as error:
         return Raised.of(error)
 
 
 def _run_fused(calls: Calls, views: ViewCache) -> list[Outcome]:
     """What goes wrong with one element is told of that element; the others are computed without it."""
+    from .contiguous import contiguous
+
     elements: list[Element] = []
     missing: dict[int, Exception] = {}
     for place, call in enumerate(calls.each):
@@ -256,7 +259,7 @@ def _run_fused(calls: Calls, views: ViewCache) -> list[Outcome]:
         values = [Raised.of(error).error] * len(elements)
     for place, mistake in missing.items():  # in rising order: each finds its place
         values.insert(place, mistake)
-    return [Raised(value) if isinstance(value, Exception) else Returned(value) for value in values]
+    return [Raised(value) if isinstance(value, Exception) else Returned(contiguous(value)) for value in values]
 
 
 @final
