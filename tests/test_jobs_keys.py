@@ -313,6 +313,20 @@ def test_a_job_names_its_parameters() -> None:
             return 0
 
 
+def test_a_job_has_a_name_of_its_own() -> None:
+    def made(factor: int) -> object:
+        @job
+        def f(number: int, *, times: int = factor) -> int:
+            return number * times
+
+        return f
+
+    with pytest.raises(TypeError, match="at the top level of a module"):
+        job(lambda number: number * 2)
+    with pytest.raises(TypeError, match="at the top level of a module"):
+        made(2)
+
+
 def test_job_functions_travel_by_name() -> None:
     for function in (train, evaluate, average, initialise):
         assert pickle.loads(pickle.dumps(function)) is function

@@ -28,7 +28,7 @@ def contiguous(value: Any) -> Any:
 
 
 def _lies_in_order(value: Any) -> bool:
-    kind: type[object] = type(value)
+    kind: Any = type(value)
     if kind in _AS_THEY_ARE:
         return True
     if kind is torch.Tensor:  # to ask an instance takes ten times as long
@@ -64,7 +64,7 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(value, list | tuple):
         yield from enumerate(value)
     else:
-        kind: type[object] = type(value)
+        kind: Any = type(value)
         for name in _fields(kind):
             yield name, getattr(value, name)
 

@@ -105,6 +105,11 @@ class JobFunction(Generic[P, R]):
             raise TypeError(f"{self.name} is a closure: what it closes over is in no key; pass it as a parameter")
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             raise TypeError(f"{self.name} takes **{list(parameters)[-1].name}: a job names its parameters")
+        if "<" in function.__qualname__:  # <lambda>, <locals>
+            raise TypeError(
+                f"{self.name} has no name of its own, by which its results could be told from others': "
+                "define a job by def at the top level of a module"
+            )
         by_name = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
         inputs = [parameter for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
         self._variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in inputs)
