@@ -83,6 +83,11 @@ def total(state: dict[str, torch.Tensor], *, mark: int = 0) -> float:
 
 
 @job
+def spectrum() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.fft.fft(torch.ones(4, dtype=torch.float64)), torch.eye(3).to_sparse()
+
+
+@job
 def strange(*, mark: int = 0) -> set[int]:
     RUNS.append("strange")
     return {mark}
@@ -164,6 +169,29 @@ def test_dataclasses_that_a_job_declares_come_back_and_no_others_do() -> None:
         there_and_back(Trained({}, 0.0, 0))
     with pytest.raises(NotStorable, match="set"):
         there_and_back({1})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.ones(2, dtype=torch.complex128),
+        torch.eye(3).to_sparse(),
+        np.ones(2, ">f4"),
+        np.ones(2, np.clongdouble).real,
+        1j,
+    ],
+    ids=["complex", "sparse", "other bytes first", "long double", "complex number"],
+)
+def test_what_no_record_can_hold_is_refused(value: object, tmp_path: Path) -> None:
+    with pytest.raises(NotStorable):
+        there_and_back({"all": value})
+    journal = opened(tmp_path)
+    plane = InlinePlane(store=journal)
+    handle = plane.submit(spectrum, label=LABEL)
+    plane.flush()
+    journal.sync(plane._results.live)
+    assert journal.refused == {"test_journal:spectrum"}
+    assert handle.value()[1].sum() == 3
 
 
 def test_a_file_cannot_name_a_class_that_the_job_does_not_return() -> None:

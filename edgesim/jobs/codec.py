@@ -17,6 +17,8 @@ from .function import JobFunction
 from .members import Member
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
     from torch import Tensor
 
 Tensors = Callable[[str], Any]
@@ -78,9 +80,9 @@ class Packing:
         import numpy as np
         import torch
 
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor) and value.layout is torch.strided and _is_held(value.dtype):
             return {"tensor": self._keep(value)}
-        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf" and _is_torchs(value.dtype):
             name = self._keep(torch.from_numpy(np.array(value)))
             return {"array" if isinstance(value, np.ndarray) else "scalar": name}
         raise NotStorable(f"a {_name(type(value))}")
@@ -95,6 +97,31 @@ class Packing:
         self._tensors[name] = plain
         self.nbytes += plain.nbytes
         return name
+
+
+@cache
+def _is_held(dtype: torch.dtype) -> bool:
+    """Whether records hold numbers of a type, with the version of safetensors that there is."""
+    import torch
+    from safetensors.torch import load, save
+
+    try:
+        return bool(load(save({"": torch.empty(0, dtype=dtype)}))[""].dtype == dtype)
+    except Exception:  # of PyTorch or of safetensors, of whatever class
+        return False
+
+
+@cache
+def _is_torchs(dtype: np.dtype[Any]) -> bool:
+    """Whether PyTorch has a type of numbers, in their order of bytes: not long doubles."""
+    import numpy as np
+    import torch
+
+    try:
+        torch.from_numpy(np.empty(0, dtype))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def unpacked(structure: Any, function: JobFunction[..., Any], tensors: Tensors) -> Any:

@@ -234,7 +234,10 @@ def size_bytes(value: Any) -> int:
         return sum(map(size_bytes, value.values()))
     if isinstance(value, _SEQUENCES):
         return sum(map(size_bytes, value))
-    nbytes = getattr(value, "nbytes", None)
+    try:
+        nbytes = getattr(value, "nbytes", None)
+    except RuntimeError:  # of a sparse tensor: the numbers that are not zero
+        nbytes = value._nnz() * value.element_size()
     if type(nbytes) is int:
         return nbytes
     kind: Any = type(value)
