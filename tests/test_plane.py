@@ -30,6 +30,7 @@ from edgesim.jobs import (
 )
 from edgesim.jobs.arithmetic import Evaluation, Trained, average, evaluate, initialise, train
 from edgesim.jobs.executors import ViewCache
+from edgesim.jobs.function import require_finite
 from edgesim.models import Architecture
 
 MLP = Architecture.of("mlp", {"hidden": [8]}, input_shape=(4,), classes=2)
@@ -461,6 +462,23 @@ def test_a_value_that_control_flow_needs_finite_is_a_named_failure_where_it_is_n
     for number in (float("nan"), float("inf")):
         with pytest.raises(WorkFailure, match=rf"camera-3, at 12.5 s, job camera-3/train/7: .* returned {number}"):
             plane.submit(decision, number=number, label=LABEL).value()
+
+
+@pytest.mark.parametrize("number", [float("nan"), -float("inf")])
+def test_finite_means_every_number_in_a_value(number: float) -> None:
+    good = torch.ones(2), np.arange(3), np.float32(1.0), {"a": [Evaluation(1, 1.0, 1)]}, "nan", None, {2.0}
+    require_finite(good)
+    evaluation = Evaluation(1, number, 1)
+    for bad in (
+        np.array([1.0, number]),
+        np.float32(number),
+        evaluation,
+        {1: [evaluation]},
+        complex(0, number),
+        {number},
+    ):
+        with pytest.raises(ValueError, match="finite number"):
+            require_finite((good, bad))
 
 
 def test_a_failure_reaches_what_needs_it_and_nothing_else() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Generic, ParamSpec, TypeVar, final, overload
 
@@ -264,15 +264,31 @@ def job(
 
 
 def require_finite(value: object) -> None:
-    """Raise ``ValueError`` where a number in tuples, lists, dicts or tensors is infinite or NaN."""
+    """Raise ``ValueError`` where a number in containers, dataclasses, tensors or arrays is infinite or NaN."""
     if isinstance(value, float):
         if not isfinite(value):
             raise ValueError(f"returned {value}, where control flow needs a finite number")
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, complex):
+        require_finite((value.real, value.imag))
+    elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             require_finite(item)
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for item in value.values():
             require_finite(item)
-    elif hasattr(value, "isfinite") and not bool(value.isfinite().all()):
-        raise ValueError("returned a tensor with a NaN or an infinity, where control flow needs finite numbers")
+    elif hasattr(value, "isfinite"):
+        if not bool(value.isfinite().all()):
+            raise ValueError("returned a tensor with a NaN or an infinity, where control flow needs finite numbers")
+    elif hasattr(value, "dtype"):
+        _require_finite_array(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            require_finite(getattr(value, field.name))
+
+
+def _require_finite_array(array: Any) -> None:
+    """The same for an array, or a number of one."""
+    import numpy as np
+
+    if array.dtype.kind in "fc" and not bool(np.isfinite(array).all()):
+        raise ValueError("returned an array with a NaN or an infinity, where control flow needs finite numbers")
