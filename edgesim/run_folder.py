@@ -94,20 +94,23 @@ class RunFolder:
             ``out`` holds something already.
         RunningElsewhere
             Another process has just begun in it.
+        DiskFull
+            There is no space for it.
         """
         path = _take_next(scenario.name) if out is None else Path(out)
         if path.exists() and (not path.is_dir() or not _is_unborn(path)):
             raise UserError(f"{path} is there already and not empty: choose another --out, or remove it")
-        path.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(path, _lock=_locked(path))
-        (path / "scenario.yaml").write_text(scenario.to_yaml(), encoding="utf-8")
-        folder.update(
-            format=FORMAT,
-            status="running",
-            **identity(scenario, seeds, learners, timing_only=timing_only),
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            worlds=[],
-        )
+        with _full_is_told(path):
+            path.mkdir(parents=True, exist_ok=True)
+            folder = RunFolder(path, _lock=_locked(path))
+            (path / "scenario.yaml").write_text(scenario.to_yaml(), encoding="utf-8")
+            folder.update(
+                format=FORMAT,
+                status="running",
+                **identity(scenario, seeds, learners, timing_only=timing_only),
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                worlds=[],
+            )
         return folder
 
     @staticmethod
@@ -142,7 +145,8 @@ class RunFolder:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Tell in the manifest how what happens inside ends: ``done``, ``failed`` or ``interrupted``.
+        """Tell in the manifest how what happens inside ends: ``done``, ``failed`` or ``interrupted``. Where a disk is
+        full, it may go on to say that the run has begun.
 
         Raises
         ------
@@ -155,18 +159,20 @@ class RunFolder:
             with interruptible():
                 yield
         except KeyboardInterrupt:
-            self._end("interrupted", began)
+            with contextlib.suppress(OSError):
+                self._end("interrupted", began)
             raise
         except BaseException as error:
             full = isinstance(error, OSError) and is_full(error)
             failure = DiskFull(str(self.path), str(error)) if full else error
-            with contextlib.suppress(OSError):  # the manifest that is there says that the run has begun
+            with contextlib.suppress(OSError):
                 self._end("failed", began, error=f"{type(failure).__name__}: {failure}")
             if failure is error:
                 raise
             raise failure from error
         else:
-            self._end("done", began)
+            with _full_is_told(self.path):
+                self._end("done", began)
             shutil.rmtree(self.journal, ignore_errors=True)  # not before: a run that dies here is done
             (self.path / LOCK).unlink(missing_ok=True)
         finally:
@@ -186,6 +192,17 @@ class RunFolder:
         workers = {part: round(spent_s, 6) for part, spent_s in self.watch.elsewhere_s().items()}
         memory = {"peak_rss_bytes": _peak_rss(0), "worker_peak_rss_bytes": _peak_rss(-1)}
         return {"spent_s": parts, "workers_s": workers, **memory}
+
+
+@contextlib.contextmanager
+def _full_is_told(folder: Path) -> Iterator[None]:
+    """Raise ``DiskFull`` for the error that the system gives."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise DiskFull(str(folder), str(error)) from error
+        raise
 
 
 def _is_unborn(path: Path) -> bool:

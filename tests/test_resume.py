@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,12 +30,14 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 import edgesim
+from edgesim import run_folder
 from edgesim.cli import app
 from edgesim.errors import DiskFull, LearnerFailure, UserError
 from edgesim.jobs import executors
 from edgesim.jobs import journal as journal_module
 from edgesim.jobs.overflow import PREFIX
 from edgesim.resuming import resume
+from edgesim.run_folder import RunFolder
 from edgesim.simulation import run
 from edgesim.tables import read_tables
 from edgesim.testing import tiny_scenario
@@ -253,6 +258,43 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_space(
     assert len(read_tables(folder)["deployments"]) > 0
     resume(folder)
     assert tables(folder) == whole.tables
+
+
+def test_a_disk_that_is_full_at_the_first_or_last_word_of_a_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+
+    def full_at(status: str) -> Any:
+        def replace(source: Path, target: Path) -> None:
+            if json.loads(source.read_text())["status"] == status:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            source.rename(target)
+
+        return SimpleNamespace(**{**vars(os), "replace": replace})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "os", full_at("running"))
+        with pytest.raises(DiskFull, match="No space left on device"):
+            run(tiny_scenario(), learners=["no_adaptation"], out=folder, timing_only=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "os", full_at("done"))
+        with pytest.raises(DiskFull, match="No space left on device"):
+            run(tiny_scenario(), learners=["no_adaptation"], out=folder, timing_only=True)
+    resume(folder)
+    assert manifest(folder)["status"] == "done"
+
+
+def test_a_full_disk_does_not_hide_a_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder.create(tmp_path / "run", tiny_scenario(), [0], {}, timing_only=True)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "os", SimpleNamespace(**{**vars(os), "replace": full}))
+        with pytest.raises(KeyboardInterrupt), folder.running():
+            raise KeyboardInterrupt
 
 
 # Failures

@@ -273,7 +273,8 @@ def _watched(run: Callable[[Display | Dashboard], Path], scenario: Scenario | No
             complain(_how_it_stands(folder, display))
             raise typer.Exit(STOPPED) from None
         except (WorkFailure, LearnerFailure, DiskFull) as error:
-            error.add_note(f"What was computed is kept: `edgesim run --resume {folder}` goes on from there")
+            if (folder / "manifest.json").is_file():
+                error.add_note(f"What was computed is kept: `edgesim run --resume {folder}` goes on from there")
             raise
     if how.quiet:
         typer.echo(str(path))
