@@ -127,6 +127,26 @@ def test_where_nothing_can_be_written_runs_go_on_without(tmp_path: Path) -> None
     assert "Not a directory" in cache.problem
 
 
+@pytest.mark.parametrize("forbidden", [("unlink", "mkdir"), ("read_bytes", "exists", "mkdir")])
+def test_where_a_cache_may_only_be_read_or_not_even_entered_runs_go_on_without(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, forbidden: tuple[str, ...]
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("Permission denied")
+
+    plane(Cache(folder)).submit(pretrain, 7, label=SHARED).part("state").value()
+    (path,) = folder.glob("*/*.record")
+    path.write_bytes(b"damaged" * 10)
+    cache = Cache(folder)
+    with monkeypatch.context() as patch:
+        for name in forbidden:
+            patch.setattr(Path, name, refused)
+        state = plane(cache).submit(pretrain, 7, label=SHARED).part("state")
+        assert torch.equal(state.value()["w"], torch.full((7,), 0.1))
+    assert RUNS == [7, 7]
+    assert cache.kept == 0
+
+
 def _fill(folder: str, size: int) -> None:
     for _ in range(20):
         cache = Cache(Path(folder))

@@ -96,7 +96,8 @@ class Cache:
             return None
         record, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
         if _checksum(record) != checksum:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it may only be read
+                path.unlink(missing_ok=True)
             return None
         notes, tensors = read_record(record)
         try:
@@ -110,18 +111,18 @@ class Cache:
 
     def put(self, result: Result) -> None:
         """Keep a result; where that does not work, nothing is kept any more, and ``problem`` says why."""
-        if self.problem or (path := self._path(result.key)).exists():
-            return
+        path = self._path(result.key)
         packing = Packing()
         try:
+            if self.problem or path.exists():
+                return
             packing.add(result.key, result.value, result.function)
-        except NotStorable:
-            return
-        record = packing.record({})
-        try:
+            record = packing.record({})
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, record + _checksum(record))
             self._limit(len(record) + _CHECKSUM_BYTES)
+        except NotStorable:
+            return
         except FileNotFoundError:  # somebody has just cleared the cache
             return
         except OSError as error:
