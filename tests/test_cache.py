@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import edgesim
 from edgesim.cli import app
 from edgesim.errors import WorkFailure
-from edgesim.jobs import InlinePlane, Label, job
+from edgesim.jobs import InlineExecutor, InlinePlane, Label, Overflow, WorkPlane, job
 from edgesim.jobs.arithmetic import Trained
 from edgesim.jobs.cache import VARIABLE, Cache, Shelves, cache_folder
 from edgesim.jobs.journal import Journal
@@ -90,6 +90,20 @@ def test_what_learners_have_in_common_is_held_where_a_run_that_goes_on_finds_it(
         journal.sync(going_on._results.live)
     going_on.close()
     assert RUNS == [7]
+
+
+def test_what_is_found_takes_no_more_memory_than_there_is(folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        cache, overflow = Cache(folder), Overflow(tmp_path)
+        going = WorkPlane(InlineExecutor(), store=Shelves(None, cache), memory_bytes=100_000, overflow=overflow)
+        handles = [going.submit(pretrain, 1000 + number, label=SHARED) for number in range(100)]
+        going.flush()
+        assert going.held_bytes <= 100_000
+        assert overflow.written >= 75
+        assert [len(handle.value().state["w"]) for handle in handles] == list(range(1000, 1100))
+        assert going.held_bytes <= 100_000
+        going.close()
+    assert cache.hits == 100
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])

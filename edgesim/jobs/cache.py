@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, final
 from .codec import NotStorable, Packing, read_record, unpacked
 from .function import JobFunction
 from .journal import Journal
-from .results import Load, Result
+from .results import Load, Loaded, Result
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -107,7 +107,7 @@ class Cache:
         with contextlib.suppress(OSError):
             os.utime(path)  # used now
         self.hits += 1
-        return lambda: value
+        return Loaded(value)
 
     def put(self, result: Result) -> None:
         """Keep a result; where that does not work, nothing is kept any more, and ``problem`` says why."""

@@ -24,6 +24,21 @@ _NOT_LOADED = object()
 Load = Callable[[], Any]
 """Reads a value from where it is stored."""
 
+
+@final
+class Loaded:
+    """A ``Load`` of a value that is in memory already, and is nowhere to be read from a second time."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self) -> Any:
+        """Return it."""
+        return self.value
+
+
 ROOM = 0.8
 """Part of the memory that is filled again after results had to make room, so that not every one makes room anew."""
 
@@ -198,7 +213,10 @@ class Results:
         if result is None and self.store is not None and (shared or self.store.remembers):
             load = self.store.find(key, function, shared=shared)
             if load is not None:
-                result = Result(key, function, self, shared, load=load)
+                if type(load) is Loaded:  # it counts at once, and has a file of its own where memory is short
+                    result = Result(key, function, self, shared, load.value)
+                else:
+                    result = Result(key, function, self, shared, load=load)
                 self.live.add(key, result)
                 self.store.found(result)
         return result

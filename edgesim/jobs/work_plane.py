@@ -307,6 +307,8 @@ class WorkPlane:
         job.forget()
         self._found += 1
         self._finish(job)
+        if shared:
+            self._results.make_room()
         return True
 
     def _came_meanwhile(self, job: Job, key: str) -> bool:
