@@ -199,6 +199,27 @@ def test_what_failed_or_was_interrupted_is_tried_again(scenario: Path, runs: lis
     assert runs == ["name=good", "name=broken"]
 
 
+@pytest.mark.parametrize("left", [[".lock"], [".lock", ".sweep.json"]])
+def test_a_sweep_that_died_at_once_is_begun_again_in_its_folder(
+    scenario: Path, runs: list[str], tmp_path: Path, left: list[str]
+) -> None:
+    (tmp_path / "sweep").mkdir()
+    for name in left:
+        (tmp_path / "sweep" / name).touch()
+    sweep(scenario, grid={"name": ["good"]}, out=tmp_path / "sweep")
+    assert runs == ["name=good"]
+
+
+@pytest.mark.parametrize("text", ["", '{"status": "do', "[]"])
+def test_a_point_whose_manifest_is_cut_off_is_begun_anew(scenario: Path, runs: list[str], text: str) -> None:
+    folder = sweep(scenario, grid={"name": ["good", "fine"]})
+    (folder / "points" / "name=good" / "manifest.json").write_text(text)
+    del runs[:]
+    sweep(scenario, grid={"name": ["good", "fine"]})
+    assert runs == ["name=good"]
+    assert {point["status"] for point in _record(folder).values()} == {"done"}
+
+
 def test_a_point_that_was_killed_goes_on_where_it_was(scenario: Path, tmp_path: Path) -> None:
     whole = sweep(scenario, grid={"seed": [0, 1]}, out=tmp_path / "whole")
     point = tmp_path / "sweep" / "points" / "seed=1"

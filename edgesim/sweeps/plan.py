@@ -22,6 +22,9 @@ RECORD = "sweep.json"
 TRACEBACK = "traceback.txt"
 """Where a point that failed keeps its traceback, in its run folder."""
 
+_NO_SWEEP_YET = {LOCK, f".{RECORD}"}
+"""What a sweep folder may hold without a record: its process died at once."""
+
 _NO_RUN_YET = {"scenario.yaml", ".manifest.json", LOCK, TRACEBACK}
 """What a run folder may hold without a manifest: its process died at once, or the run could not begin."""
 
@@ -137,7 +140,7 @@ def make_plan(
     names = {found.name for found in scenarios.values()}
     name = names.pop() if len(names) == 1 else Path(scenario).stem
     folder = Path("runs") / f"{name}-sweep" if out is None else Path(out)
-    if folder.exists() and not (folder / RECORD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder / RECORD).is_file() and not _is_unborn(folder):
         raise UserError(f"{folder} is there already and holds no sweep: choose another --out, or remove it")
     planned = []
     outdated: dict[str, int] = {}
@@ -205,11 +208,26 @@ def _standing(folder: Path, ready: Ready, *, timing_only: bool) -> tuple[Standin
         if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= _NO_RUN_YET:
             return "unfinished", []
         raise UserError(f"{folder} is there already and is no run folder: remove it, or choose another --out")
-    told = json.loads(manifest.read_text(encoding="utf-8"))
+    told = read_told(manifest)
+    if told is None:
+        return "unfinished", []
     found = differences(told, ready.scenario, ready.seeds, ready.facts, timing_only=timing_only)
     if told.get("status") != "done":
         return "unfinished" if found or not (folder / JOURNAL).is_dir() else "begun", []
     return ("outdated", found) if found else ("done", [])
+
+
+def _is_unborn(folder: Path) -> bool:
+    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= _NO_SWEEP_YET
+
+
+def read_told(manifest: Path) -> dict[str, Any] | None:
+    """What a point's manifest says; None where that is cut off, as after a loss of power."""
+    try:
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _refusal(folder: Path, count: int, differences: Sequence[str]) -> str:

@@ -15,10 +15,10 @@ from ..errors import CannotResume, RunningElsewhere, UserError
 from ..jobs import Choice
 from ..jobs.choice import available_cores
 from ..resuming import resume
-from ..run_folder import remove
+from ..run_folder import LOCK, remove
 from ..scenario import Scenario
 from ..simulation import choice, run
-from .plan import RECORD, TRACEBACK, Plan, Planned
+from .plan import RECORD, TRACEBACK, Plan, Planned, read_told
 from .workers import LOCAL, WorkersDied, outcomes
 
 FORMAT = 1
@@ -101,7 +101,7 @@ def run_plan(
 
     computing.check(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(plan.folder / ".lock", timeout=0)
+    lock = FileLock(plan.folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -222,8 +222,7 @@ def _task(plan: Plan, planned: Planned, cache: bool, computing: Computing) -> _T
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    return (read_told(path) if path.is_file() else None) or {}
 
 
 def _wall_s(folder: Path) -> float:
