@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgesim.jobs import InlinePlane, JobFunction, Label, TimingPlane, job
 from edgesim.jobs.arithmetic import average, evaluate, initialise, train
-from edgesim.jobs.keys import SEQUENTIAL, ResultKey, environment, job_key, key_head
+from edgesim.jobs.keys import SEQUENTIAL, ResultKey, cpu_capability, environment, job_key, key_head
 from edgesim.jobs.kinds import Kinds
 from edgesim.models import Architecture, sources
 from edgesim.models.sources import closure_digest, source_digest
@@ -294,6 +294,23 @@ def test_a_users_module_is_hashed_with_the_versions_of_what_it_imports(
         closure_digest.cache_clear()
         digests.append(closure_digest("versioned"))
     assert digests[0] == digests[2] != digests[1]
+
+
+def test_variables_that_change_bits_are_in_keys_where_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    environment.cache_clear()
+    usual, capability = environment(1), cpu_capability()
+    assert "=" not in capability
+    try:
+        for name in names:
+            with monkeypatch.context() as patch:
+                patch.setenv(name, "AVX2")
+                environment.cache_clear()
+                assert environment(1) == usual.replace(capability, f"{capability} {name}=AVX2") != usual
+    finally:
+        environment.cache_clear()
 
 
 def test_what_a_function_closes_over_would_be_in_no_key() -> None:

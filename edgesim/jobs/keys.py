@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import struct
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,11 @@ from ..loaded_code import COMPUTE
 SEQUENTIAL = "sequential"
 """The path of a job that runs alone, in contrast to one that is computed in one batch with others of its
 shape."""
+
+
+_VARIABLES = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Variables of the environment by which MKL and oneDNN compute with other instructions than the CPU's best, and so to
+other bits."""
 
 
 class Keyed(Protocol):
@@ -46,10 +52,12 @@ def environment(threads_per_job: int, device: str = "cpu") -> str:
 
 
 def cpu_capability() -> str:
-    """The CPU's architecture and the instruction set that torch uses on it, e.g. ``x86_64 AVX2``."""
+    """The CPU's architecture and the instruction set that torch uses on it, e.g. ``x86_64 AVX2``, and what holds the
+    libraries below it to another, e.g. ``x86_64 AVX2 MKL_CBWR=COMPATIBLE``."""
     import torch
 
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    held_to = [f" {name}={os.environ[name]}" for name in _VARIABLES if os.environ.get(name)]
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{''.join(held_to)}"
 
 
 def key_head(
