@@ -302,6 +302,7 @@ def _simulate(
             folder.update(computing={**computing.facts(), "memory_bytes": int(scenario.work.memory)})
         plane = _plane(folder, scenario, computing, placement, timing_only, kept, reporter)
     stage = Stage(folder, plane, writer, reporter, _packages(scenario, cast), may_thaw)
+    stage.read_code(cast.values())
     dataset: Dataset | None = None
     with _closing(plane) if own else contextlib.nullcontext():
         for seed in seeds:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,19 @@ class Stage:
     own_packages: tuple[str, ...] = ()
     may_thaw: bool = False
     played: int = 0
+
+    def read_code(self, learners: Iterable[Learner]) -> None:
+        """Take the checksums of the code that is loaded, and of what the learners' jobs depend on, before anything is
+        computed: a file may be edited while what was loaded from it runs."""
+        loaded_code(self.own_packages)
+        if self.plane.computes:
+            from .jobs import JobFunction
+
+            for module in {type(learner).__module__ for learner in learners}:
+                for value in list(vars(sys.modules[module]).values()):
+                    if isinstance(value, JobFunction):
+                        with contextlib.suppress(TypeError):  # it has no source; whoever submits it is told
+                            value.digest()
 
     def skip(self, label: str, seed: int) -> bool:
         """Leave out a world that an earlier process has played to its end, with the code that there is now."""

@@ -227,6 +227,30 @@ def test_worlds_that_were_played_with_other_code_are_played_again(
     del sys.modules["mine_of_a_test"]
 
 
+def test_worlds_whose_code_was_edited_while_they_were_played_are_played_again(
+    tmp_path: Path, played: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "edited_in_a_test.py"
+    file.write_text(MINE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = tiny_scenario(learners={"mine": {"learner": "edited_in_a_test:Mine"}, "no_adaptation": {}})
+
+    def edit(progress: Progress) -> None:
+        file.write_text(MINE + "# edited\n", encoding="utf-8")
+
+    def dies(*_: Any) -> Any:
+        raise Died
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables_module, "_write_closed", dies)
+        with pytest.raises(Died):
+            run(own, out=tmp_path / "run", allow_code=True, on_progress=edit)
+    played.clear()
+    resume(tmp_path / "run", allow_code=True)
+    assert played == [("mine", 0), ("no_adaptation", 0)]
+    del sys.modules["edited_in_a_test"]
+
+
 # What is shown
 
 

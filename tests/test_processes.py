@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -432,3 +433,28 @@ def test_without_ray_a_person_is_told_what_to_install(monkeypatch: pytest.Monkey
         Choice("ray", 2).make(1)
     with pytest.raises(UserError, match="--ray-address: the executor is inline; choose --executor ray"):
         Choice().but(ray_address="auto")
+
+
+# Code
+
+
+def test_a_worker_that_loads_other_code_than_the_run_refuses_to_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from edgesim import job\n\n@job\ndef twice(number: float) -> float:\n    return 2 * number\n"
+    file = tmp_path / "edited_job_of_a_test.py"
+    file.write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    twice = importlib.import_module("edited_job_of_a_test").twice
+    for text, expected in ((code, 3.0), (code.replace("2 *", "5 *"), None)):
+        twice.digest()
+        file.write_text(text, encoding="utf-8")
+        plane = WorkPlane(ProcessExecutor(1))
+        doubled = plane.submit(twice, 1.5, label=LABEL)
+        if expected is None:
+            with pytest.raises(WorkFailure, match="the code of edited_job_of_a_test:twice was edited"):
+                doubled.value()
+        else:
+            assert doubled.value() == expected
+        plane.close()
+    del sys.modules["edited_job_of_a_test"]

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from ..errors import EdgesimError
+from ..errors import EdgesimError, UserError
 from .executors import VIEW_CACHE_BYTES, Calls, InlineExecutor, Outcome, Raised, ViewCache, run
 from .placement import CPU, Placement
 from .shared import NoRoom, Parcel, SharedFolder, SharedWeights, TensorFile, mapped, weights_folder
@@ -167,7 +167,13 @@ class ProcessExecutor:
         )
 
     def _submit(self, sent: _Sent) -> Future[tuple[bytes, float]]:
-        how = str(self.data_folder), sent.file, self.threads_per_job, self.placement.device
+        how = (
+            str(self.data_folder),
+            sent.file,
+            self.threads_per_job,
+            self.placement.device,
+            sent.calls.function.digest(),
+        )
         future: Future[tuple[bytes, float]] = self._pool.submit(_work, sent.packed, *how)
         return future
 
@@ -291,23 +297,32 @@ def _nothing() -> None:
     """A task that only makes a worker start."""
 
 
-def _work(packed: bytes, folder: str, file: Path | None, threads: int, device: str) -> tuple[bytes, float]:
+def _work(packed: bytes, folder: str, file: Path | None, threads: int, device: str, digest: str) -> tuple[bytes, float]:
     """Compute a batch, in a worker, and tell how many seconds it took; large tensors of the outcomes go into ``file``,
-    if there is one, which has the weights of calls beside it."""
+    if there is one, which has the weights of calls beside it.
+
+    Raises
+    ------
+    UserError
+        The code of the job is not what it was when the process of the run worked out its ``digest``.
+    """
     began = time.perf_counter()
-    return _computed(packed, folder, file, threads, device), time.perf_counter() - began
+    return _computed(packed, folder, file, threads, device, digest), time.perf_counter() - began
 
 
-def _computed(packed: bytes, folder: str, file: Path | None, threads: int, device: str) -> bytes:
+def _computed(packed: bytes, folder: str, file: Path | None, threads: int, device: str, digest: str) -> bytes:
     from .wire import pack_outcomes, unpack_calls
 
     def dataset(fingerprint: str) -> Dataset:
         return _dataset(folder, fingerprint)
 
-    if file is None:
-        return pack_outcomes(run(unpack_calls(packed, dataset), threads, _views(), device))
-    calls = unpack_calls(packed, dataset, lambda name: mapped(file.with_name(name)))
+    calls = unpack_calls(packed, dataset, None if file is None else lambda name: mapped(file.with_name(name)))
+    function = calls.function
+    if function.__module__ != "__main__" and function.digest() != digest:  # a script's functions come with the calls
+        raise UserError(f"the code of {function.name} was edited while the run was going on: run it again")
     outcomes = run(calls, threads, _views(), device)
+    if file is None:
+        return pack_outcomes(outcomes)
     tensors = TensorFile(file)
     try:
         told = pack_outcomes(outcomes, tensors.add)
