@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +48,11 @@ class Bench:
         loose = [buffer for buffer in self.module.buffers() if id(buffer) not in kept]
         self._loose = loose  # buffers that are no part of a state: every job starts from them as they were made
         self._made = [buffer.clone() for buffer in loose]
-        self._mode: tuple[str, tuple[str, ...] | None] | None = None
-        self._trainable: list[nn.Parameter] = []
+        self._layers = list(self.module.modules())
+        self._parameters = list(self.module.parameters())
+        self._free = self._mode().free
+        self._training: tuple[tuple[str, ...] | None, _Mode] | None = None
+        self._evaluating: _Mode | None = None
         self._norms = [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
         layers = [layer for layer in self.module.modules() if type(layer).__module__.partition(".")[0] not in _TRUSTED]
         self._others = _Attributes(self.module, layers) if layers else None
@@ -67,7 +70,6 @@ class Bench:
             raise ValueError(f"these weights are not of this network: {', '.join(strange[:3])}, {len(strange)} in all")
         if self._others is not None:
             self._others.restore()
-            self._mode = None
         with torch.no_grad():
             torch._foreach_copy_(self._tensors, [state[name] for name in self._names])
             if self._loose:
@@ -90,23 +92,46 @@ class Bench:
 
     def train(self, trainable: Sequence[str] | None = None) -> list[Tensor]:
         """Go into train mode and return the parameters to train; see ``set_trainable``."""
-        mode = ("train", None if trainable is None else tuple(trainable))
-        if self._mode != mode:  # walking through all layers takes longer than a step of a small network
-            self._mode = None
-            self._trainable = set_trainable(self.module, trainable)
-            self._mode = mode
-        return list(self._trainable)
+        names = None if trainable is None else tuple(trainable)
+        if self._others is not None or self._training is None or self._training[0] != names:
+            self._training = None
+            chosen: list[Tensor] = list(set_trainable(self.module, names))
+            self._training = names, self._mode()
+            return chosen
+        self._return_to(self._training[1])
+        return [parameter for parameter in self._parameters if parameter.requires_grad]
 
     def evaluate(self) -> None:
-        """Go into evaluation mode."""
-        if self._mode != ("eval", None):
-            self._mode = None
+        """Go into evaluation mode. Parameters are as free as they were made, whichever were trained before."""
+        if self._others is not None or self._evaluating is None:
             self.module.eval()
-            self._mode = ("eval", None)
+            self._evaluating = _Mode(self._mode().trains, self._free)
+        self._return_to(self._evaluating)
+
+    def _mode(self) -> _Mode:
+        trains = [layer.training for layer in self._layers]
+        return _Mode(trains, [parameter.requires_grad for parameter in self._parameters])
+
+    def _return_to(self, mode: _Mode) -> None:
+        """Go into a mode that the network was in before, whatever a job has done to it meanwhile. To find the mode anew
+        takes longer than a step of a small network."""
+        for layer, trains in zip(self._layers, mode.trains, strict=True):
+            if layer.training is not trains:
+                layer.training = trains
+        for parameter, is_free in zip(self._parameters, mode.free, strict=True):
+            if parameter.requires_grad is not is_free:
+                parameter.requires_grad_(is_free)
 
     def moving_norms(self) -> list[nn.Module]:
         """The batch norms that would normalise by their batch."""
         return [layer for layer in self._norms if layer.training]
+
+
+class _Mode(NamedTuple):
+    """Which layers are in train mode, and which parameters are to be trained."""
+
+    trains: list[bool]
+    free: list[bool]
 
 
 @final
