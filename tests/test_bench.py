@@ -66,3 +66,11 @@ def test_after_a_partial_training_an_evaluation_leaves_every_parameter_free() ->
     assert not any(layer.training for layer in tool.module.modules())
     assert len(tool.train(names[:1])) == 1
     assert len(tool.train()) == len(names)
+
+
+def test_what_a_network_of_a_users_own_changes_in_pytorchs_layers_is_undone() -> None:
+    network = Architecture.of("own_networks:annealing", {}, input_shape=(16,), classes=3, allow_code=True)
+    SAMPLES[network] = SAMPLES[DROPPING]
+    first, loss, again = trained(network), evaluated(network), trained(network)
+    assert evaluated(network) == loss
+    assert all(torch.equal(first[name], again[name]) for name in first)

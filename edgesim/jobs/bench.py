@@ -136,23 +136,34 @@ class _Mode(NamedTuple):
 
 @final
 class _Attributes:
-    """What a user's own layers had as attributes when they were made: tensors that they replace instead of changing
-    them (``self.mean = 0.9 * self.mean + ...``), counters, caches. No job may see what another one left there."""
+    """What the layers of a user's own network had as attributes when they were made: tensors that their own layers
+    replace instead of changing them (``self.mean = 0.9 * self.mean + ...``), counters, caches, and what they change in
+    PyTorch's (``self.norm.momentum``). No job may see what another one left there."""
 
-    def __init__(self, network: nn.Module, layers: Sequence[nn.Module]) -> None:
-        self._layers = layers
+    def __init__(self, network: nn.Module, own: Sequence[nn.Module]) -> None:
+        self._own = own
+        self._theirs = [layer for layer in network.modules() if not any(layer is mine for mine in own)]
         self._shared = [*network.modules(), *network.parameters(), *network.buffers()]  # themselves, not copies of them
-        self._made = self._copies([vars(layer) for layer in layers])
+        self._of_own = self._copies([vars(layer) for layer in own])
+        self._of_theirs = [_shallow(vars(layer)) for layer in self._theirs]
 
     def restore(self) -> None:
         """Give the layers the attributes that they were made with."""
-        for layer, attributes in zip(self._layers, self._copies(self._made), strict=True):
+        made = [*self._copies(self._of_own), *map(_shallow, self._of_theirs)]
+        for layer, attributes in zip([*self._own, *self._theirs], made, strict=True):
             vars(layer).clear()
             vars(layer).update(attributes)
 
     def _copies(self, of_layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         memo = {id(shared): shared for shared in self._shared}
         return [{name: _copied(value, memo) for name, value in attributes.items()} for attributes in of_layers]
+
+
+def _shallow(attributes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of attributes with the containers that are among them: parts, tensors, hooks by name."""
+    return {
+        name: copy.copy(value) if isinstance(value, dict | list | set) else value for name, value in attributes.items()
+    }
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
