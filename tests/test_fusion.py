@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from edgesim.errors import WorkFailure
-from edgesim.jobs import InlinePlane, Label, WorkPlane, shapes
+from edgesim.jobs import InlinePlane, Label, WorkPlane, job, shapes
 from edgesim.jobs.arithmetic import Evaluation, Trained, evaluate, initialise, train
-from edgesim.jobs.function import Element
+from edgesim.jobs.function import Element, Fused
 from edgesim.jobs.stacked_evaluation import evaluate as evaluate_together
 from edgesim.jobs.stacked_training import train as train_together
 from edgesim.models import Architecture, State
@@ -332,3 +332,38 @@ class View:
         rng = np.random.default_rng(self.count)
         x = rng.normal(size=(self.count, 1, self.side, self.side)).astype(np.float32)
         return x, rng.integers(0, 10, self.count)
+
+
+# Failures
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_weights_of_another_precision_are_taken_as_alone_and_change_no_companion(dtype: torch.dtype) -> None:
+    elements = [element(SMALL, number, 20) for number in range(5)]
+    (other, batch), seed = elements[2]
+    wide = {name: tensor.to(dtype) for name, tensor in other.items()}
+    back = {name: tensor.float() for name, tensor in wide.items()}
+    mixed = [*elements[:2], ((wide, batch), seed), *elements[3:]]
+    plain = [*elements[:2], ((back, batch), seed), *elements[3:]]
+    for one, another in zip(train_together(mixed, **how(SMALL)), train_together(plain, **how(SMALL)), strict=True):
+        assert same(one, another)
+    assert evaluate_together(mixed, architecture=SMALL) == evaluate_together(plain, architecture=SMALL)
+
+
+def _sums(elements: list[Element]) -> list[float]:
+    return [1 / sum(1 / number for number in inputs) for inputs, _ in elements]  # of no use where one of them is 0
+
+
+@job(fused=Fused(lambda params, device: "stacked", _sums, lambda params: True))
+def harmonic(*numbers: float) -> float:
+    raise NotImplementedError
+
+
+def test_where_a_batch_fails_as_a_whole_only_the_job_at_fault_fails() -> None:
+    plane = InlinePlane()
+    good, bad, fine = (plane.submit(harmonic, number, 2.0, label=LABEL) for number in (2.0, 0.0, 2.0))
+    with pytest.raises(WorkFailure, match="ZeroDivisionError"):
+        plane.flush()
+    assert (good.value(), fine.value()) == (1.0, 1.0)
+    with pytest.raises(WorkFailure, match="ZeroDivisionError"):
+        bad.value()

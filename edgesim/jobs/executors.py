@@ -252,14 +252,22 @@ def _run_fused(calls: Calls, views: ViewCache) -> list[Outcome]:
             elements.append((views.inputs(call), call.seed))
         except (Exception, SystemExit) as error:
             missing[place] = Raised.of(error).error
-    assert calls.function.fused is not None
-    try:
-        values = calls.function.fused.run(elements, **calls.params)
-    except (Exception, SystemExit) as error:  # of the batch itself, such as memory that is not there
-        values = [Raised.of(error).error] * len(elements)
+    values = _values(calls, elements)
     for place, mistake in missing.items():  # in rising order: each finds its place
         values.insert(place, mistake)
     return [Raised(value) if isinstance(value, Exception) else Returned(contiguous(value)) for value in values]
+
+
+def _values(calls: Calls, elements: list[Element]) -> list[Any]:
+    """Compute elements together; where they fail as a batch, for want of memory or because of one of them, each alone,
+    which gives the same bits."""
+    assert calls.function.fused is not None
+    try:
+        return calls.function.fused.run(elements, **calls.params)
+    except (Exception, SystemExit) as error:
+        if len(elements) == 1:
+            return [Raised.of(error).error]
+    return [value for element in elements for value in _values(calls, [element])]
 
 
 @final

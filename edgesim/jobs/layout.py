@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..models import Architecture, build
@@ -89,16 +90,25 @@ def sound(shape: Layout, elements: Sequence[Element], results: list[Any]) -> lis
     """The elements that can be computed; of the others, ``results`` takes what is wrong."""
     given: list[Given] = []
     last: object = None  # found to be of this network: jobs often start from the same weights
+    single = True
     for place, ((start, *batches), seed) in enumerate(elements):
         state: Weights = weights(start)
         whole = state.stack or state if type(state) is Member else state
-        mistake = None if whole is last else shape.wrong_weights(state)
+        mistake = None
+        if whole is not last:
+            mistake = shape.wrong_weights(state)
+            single = mistake is not None or all(state[name].dtype is torch.float32 for name in shape.names)
         views = [rows for rows in map(filled, batches) if rows.samples]
         for rows in views:
             mistake = mistake or shape.wrong_samples(rows)
         if mistake is None:
-            given.append(Given(place, state, views, seed))
+            given.append(Given(place, state if single else _single(state), views, seed))
             last = whole
         else:
             results[place] = mistake
     return given
+
+
+def _single(state: Weights) -> Weights:
+    """Weights as a network would take them that they are copied into."""
+    return {name: tensor.float() for name, tensor in state.items()}
