@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import pickle
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from edgesim.jobs import InlinePlane, JobFunction, Label, TimingPlane, job
 from edgesim.jobs.arithmetic import average, evaluate, initialise, train
 from edgesim.jobs.keys import SEQUENTIAL, ResultKey, cpu_capability, environment, job_key, key_head
 from edgesim.jobs.kinds import Kinds
+from edgesim.loaded_code import is_installed
 from edgesim.models import Architecture, sources
 from edgesim.models.sources import closure_digest, source_digest
 
@@ -260,6 +263,38 @@ def test_a_users_job_is_hashed_with_the_helpers_that_it_imports(
     assert len(digests) == 2
 
 
+def test_a_package_whose_main_module_is_run_is_hashed_with_its_helpers(tmp_path: Path) -> None:
+    package = tmp_path / "run_by_name"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "main.py").write_text(
+        "from edgesim import job\nfrom .helper import NUMBER\n@job\ndef f(x): return NUMBER * x\nprint(f.digest())"
+    )
+    digests = []
+    for number in (1, 2, 1):
+        (package / "helper.py").write_text(f"NUMBER = {number}\n")
+        command = [sys.executable, "-m", "run_by_name.main"]
+        told = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=True)
+        digests.append(told.stdout)
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_a_users_module_that_is_called_like_one_of_pythons_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "antigravity" not in sys.modules
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "with_namesakes.py").write_text("import json, os, sys\nimport antigravity\n")
+    digests = []
+    for text in ("1", "2", "1"):
+        (tmp_path / "antigravity.py").write_text(text)
+        for known in (closure_digest, source_digest, sources._is_pythons):
+            known.cache_clear()
+        digests.append(closure_digest("with_namesakes"))
+    sources._is_pythons.cache_clear()
+    assert digests[0] == digests[2] != digests[1]
+
+
 def test_a_job_without_a_source_file_needs_a_version() -> None:
     notebook = {"__name__": "a_notebook", "job": job}
     exec("@job\ndef f(x): return x\n@job(version=3)\ndef g(x): return x", notebook)
@@ -286,7 +321,7 @@ def test_a_users_module_is_hashed_with_the_versions_of_what_it_imports(
     (site / "networkx_like").mkdir(parents=True)
     (site / "networkx_like" / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setattr(sources, "is_installed", lambda file: str(site) in file)
+    monkeypatch.setattr(sources, "is_installed", lambda file: is_installed(file) or str(site) in file)
     monkeypatch.setattr(sources, "_distributions", lambda: {"networkx_like": ["networkx-like"]})
     digests = []
     for number in ("1.0", "2.0", "1.0"):

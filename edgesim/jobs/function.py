@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
@@ -199,6 +200,8 @@ class JobFunction(Generic[P, R]):
 
 def _own_digest(module: str) -> str:
     """Hash a job's own module; edgesim's own jobs declare what else they depend on."""
+    if module == "__main__":  # under `python -m package.module` it is of that package
+        module = getattr(getattr(sys.modules[module], "__spec__", None), "parent", None) or module
     package = module.partition(".")[0]
     return source_digest(module) if package in OWN else closure_digest(package)
 

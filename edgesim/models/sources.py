@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.machinery import PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -91,9 +92,18 @@ def _imported(module: str) -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.partition(".")[0])
-    names -= sys.stdlib_module_names
+    names -= {name for name in names & sys.stdlib_module_names if _is_pythons(name)}
     names -= {*OWN, *COMPUTE, "analysis"}
     return {name for name in names if _is_there(name)}
+
+
+@cache
+def _is_pythons(module: str) -> bool:
+    """Whether a module that is called like one of Python's is that one, and none of the user's that comes before it."""
+    loaded = sys.modules.get(module)
+    spec = PathFinder.find_spec(module) if loaded is None else None
+    origin = getattr(loaded, "__file__", None) or (spec and spec.origin)
+    return not origin or not origin.endswith(".py") or is_installed(origin)
 
 
 @cache
