@@ -71,8 +71,9 @@ class Stage:
         if self.plane.computes:
             from .jobs import JobFunction
 
-            for module in {type(learner).__module__ for learner in learners}:
-                for value in list(vars(sys.modules[module]).values()):
+            names = {type(learner).__module__ for learner in learners}
+            for module in [sys.modules[name] for name in names if name in sys.modules]:
+                for value in list(vars(module).values()):
                     if isinstance(value, JobFunction):
                         with contextlib.suppress(TypeError):  # it has no source; whoever submits it is told
                             value.digest()
