@@ -41,7 +41,10 @@ class FederatedParams(TrainingParams):
     collect: Seconds = Field(0.0, description="Wait after a trigger, to collect samples first.")
     rounds: int = Field(1, ge=1, description="Rounds at each start, one after the other.")
     participants: int | None = Field(
-        None, ge=1, description="Devices sampled a round, among those that are online and free; by default all."
+        None,
+        ge=1,
+        description="Devices sampled a round, among those that are online, free and have labelled samples; by default "
+        "all.",
     )
     epochs: int = Field(3, ge=1, description="Passes over its samples on each participant.")
     deadline: PositiveSeconds | None = Field(
@@ -138,9 +141,8 @@ class Federated(Learner):
             failures = failures + 1 if fleet.server is before else 0
 
     def _round(self, world: World, fleet: _Fleet, number: int) -> Generator[Event, Any, None]:
-        chosen = [device for device in self._sample(world, fleet, number) if len(device.samples())]
         sent = yield world.gather(
-            (world.process(self._participate(world, device, fleet)) for device in chosen),
+            (world.process(self._participate(world, device, fleet)) for device in self._sample(world, fleet, number)),
             deadline_s=self.params.deadline,
             quorum=self.params.quorum,
         )
@@ -160,8 +162,9 @@ class Federated(Learner):
             )
 
     def _sample(self, world: World, fleet: _Fleet, number: int) -> list[Device]:
-        """Devices for a round. Who is online is known: a device that wants to take part says so."""
+        """Devices for a round. Who is online and has samples is known: a device that wants to take part says so."""
         free = [device for device in world.devices if device.online and device not in fleet.busy]
+        free = [device for device in free if len(device.samples())]
         wanted = self.params.participants
         if wanted is None or wanted >= len(free):
             return free

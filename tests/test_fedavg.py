@@ -75,6 +75,15 @@ def test_a_quorum_counts_updates_and_not_devices_that_fail_or_have_no_samples(
     assert averaged == [f"near-0/train/{number};near-1/train/{number}" for number in range(1, 5)]
 
 
+def test_participants_are_drawn_among_devices_with_samples() -> None:
+    near, far = tiny_scenario().to_document()["devices"]
+    blind = {**far, "count": 6, "arrival": {"rate": "5 /s", "labelled": 0, "buffer": 20}}
+    tables = tables_of({"horizon": "10 min", "drifts": [], "devices": [near, blind]}, period="1 min", participants=2)
+    later = jobs(tables, "average").query("start_s > 130")["input_model_ids"]
+    assert len(later) > 5
+    assert (later.str.count(";") == 1).all()
+
+
 def test_devices_serve_the_clouds_model_or_their_own() -> None:
     own = tables_of({"horizon": "5 min", "drifts": []}, period="2 min", serve="local")["deployments"]
     served = own[own["cause"] == "deploy"]["model_id"]
