@@ -101,12 +101,14 @@ class CloudOnly(Learner):
         cloud.busy.add(device)
         try:
             yield device.upload(samples)
+            has_arrived = True
         except Disconnected:
-            return  # they are still new next time
-        finally:
-            cloud.busy.discard(device)
-            if cloud.model is not before and self.params.serve == "device":
-                world.process(self._update(device, cloud))  # it was at work when all others got it
+            has_arrived = False  # they are still new next time
+        cloud.busy.discard(device)
+        if cloud.model is not before and self.params.serve == "device":
+            world.process(self._update(device, cloud))  # it was at work when all others got it
+        if not has_arrived:
+            return
         if self.params.keep == "latest":
             cloud.received[device.name] = []
         cloud.received.setdefault(device.name, []).append(samples)

@@ -176,22 +176,32 @@ class Federated(Learner):
         server = fleet.server
         fleet.busy.add(device)
         try:
-            given = yield from self._fetch(world, device, server, fleet)
-            samples = device.samples()  # after the download, which takes time
-            if not len(samples):
-                return None
-            accumulate = fitting_accumulation(device, given, world.training.batch_size)
-            trained: Model = yield device.train(
-                given, samples, epochs=self.params.epochs, accumulate=accumulate, method=self.method(given)
-            )
-            if self.params.serve == "local":
-                yield device.deploy(trained)
-            arrived: Model = yield device.upload(trained)
-        finally:
-            fleet.busy.discard(device)
-            if fleet.server is not server and self.params.distribute == "all":
-                world.process(self._receive(world, device, fleet))  # it was at work when all others got it
+            update = yield from self._work(world, device, server, fleet)
+        except VerbFailure:
+            self._leave(world, device, server, fleet)
+            raise
+        self._leave(world, device, server, fleet)
+        return update
+
+    def _work(self, world: World, device: Device, server: Model, fleet: _Fleet) -> Generator[Event, Any, Update | None]:
+        given = yield from self._fetch(world, device, server, fleet)
+        samples = device.samples()  # after the download, which takes time
+        if not len(samples):
+            return None
+        accumulate = fitting_accumulation(device, given, world.training.batch_size)
+        trained: Model = yield device.train(
+            given, samples, epochs=self.params.epochs, accumulate=accumulate, method=self.method(given)
+        )
+        if self.params.serve == "local":
+            yield device.deploy(trained)
+        arrived: Model = yield device.upload(trained)
         return Update(device, arrived, samples)
+
+    def _leave(self, world: World, device: Device, server: Model, fleet: _Fleet) -> None:
+        """A device's work for a round is over, in whatever way; what all others got meanwhile it gets now."""
+        fleet.busy.discard(device)
+        if fleet.server is not server and self.params.distribute == "all":
+            world.process(self._receive(world, device, fleet))
 
     def _receive(self, world: World, device: Device, fleet: _Fleet) -> Generator[Event, Any, None]:
         fleet.busy.add(device)

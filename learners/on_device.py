@@ -12,7 +12,7 @@ from edgesim import Learner, TrainingParams, Trigger, VerbFailure, minutes
 from edgesim.scenario import Seconds
 
 if TYPE_CHECKING:
-    from edgesim import Device, Event, Model, World
+    from edgesim import Device, Event, Model, Samples, World
 
 
 class OnDevice(Learner):
@@ -59,16 +59,20 @@ class OnDevice(Learner):
             return False
         start = device.model if self.params.start_from == "current" else pretrained
         try:
-            model = yield device.train(
-                start,
-                samples,
-                epochs=self.params.epochs,
-                accumulate=fitting_accumulation(device, start, world.training.batch_size),
-            )
-            yield device.deploy(model)
+            yield from fine_tune(world, device, start, samples, self.params.epochs)
         except VerbFailure:
             return False  # its row says what happened; the device goes on serving what it has
         return True
+
+
+def fine_tune(
+    world: World, device: Device, start: Model, samples: Samples, epochs: int
+) -> Generator[Event, Any, Model]:
+    """Train a model on a device, in batches that fit into its memory, and serve with the result."""
+    accumulate = fitting_accumulation(device, start, world.training.batch_size)
+    model: Model = yield device.train(start, samples, epochs=epochs, accumulate=accumulate)
+    yield device.deploy(model)
+    return model
 
 
 def fitting_accumulation(device: Device, model: Model, batch_size: int) -> int:

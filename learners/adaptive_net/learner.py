@@ -39,7 +39,7 @@ from edgesim.models import Architecture
 from edgesim.scenario import PositiveSeconds, Ratio, Seconds
 from edgesim.scenario.findings import wrong
 
-from ..on_device import fitting_accumulation, least_accumulation
+from ..on_device import fine_tune, least_accumulation
 from .architectures import Branching, Choice, path_of, supernet_of
 from .search import BranchCosts, feasible, first_candidates, next_candidates
 
@@ -154,13 +154,7 @@ class AdaptiveNet(Learner):
             if found is None:
                 return False  # no path fits now: it goes on serving what it has
             choice, model = found
-            trained: Model = yield device.train(
-                model,
-                samples,
-                epochs=self.params.epochs,
-                accumulate=fitting_accumulation(device, model, world.training.batch_size),
-            )
-            yield device.deploy(trained)
+            trained = yield from fine_tune(world, device, model, samples, self.params.epochs)
         except VerbFailure:
             return False  # its row says what happened; the device goes on serving what it has
         life.tuned = choice, trained
